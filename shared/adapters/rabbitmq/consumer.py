@@ -1,0 +1,135 @@
+"""A worker's consumers: one for each line of each of its queues, paused and resumed together."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from aiormq.exceptions import ChannelInvalidStateError
+
+from shared.adapters.rabbitmq.session import underlay_of, until_closed
+from shared.adapters.rabbitmq.topology import LINES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from aio_pika.abc import AbstractChannel
+    from aiormq.abc import DeliveredMessage
+    from aiormq.channel import Channel
+
+    from shared.adapters.rabbitmq.session import Session
+    from shared.adapters.rabbitmq.topology import Topology
+    from shared.domain.task import TaskPriority
+    from shared.ports import Delivery
+
+
+class RabbitDelivery:
+    """One task message in hand."""
+
+    __slots__ = ("_message", "priority")
+
+    def __init__(self, message: DeliveredMessage, priority: TaskPriority) -> None:
+        self._message = message
+        self.priority = priority
+
+    @property
+    def body(self) -> bytes:
+        """The message, as it was dispatched."""
+        return self._message.body
+
+    async def ack(self) -> None:
+        """The message is done with."""
+        # On a closed channel there is nothing to settle: the broker has the message again.
+        with suppress(ChannelInvalidStateError):
+            await self._message.channel.basic_ack(self._tag, wait=False)
+
+    async def give_back(self) -> None:
+        """Another worker may have it."""
+        with suppress(ChannelInvalidStateError):
+            await self._message.channel.basic_nack(self._tag, requeue=True, wait=False)
+
+    @property
+    def _tag(self) -> int:
+        tag = self._message.delivery_tag
+        assert tag is not None  # A message that was delivered has one.
+        return tag
+
+
+class RabbitConsumer:
+    """The consumer port on one channel, opened anew after every loss."""
+
+    def __init__(
+        self, session: Session, topology: Topology, queues: Sequence[str], on_delivery: Callable[[Delivery], None]
+    ) -> None:
+        self._topology = topology
+        self._queues = tuple(queues)
+        self._on_delivery = on_delivery
+        self._wanted_prefetch = 0
+        self._changed = asyncio.Event()
+        self._active = False
+        self._owner = session.own_channel(self._serve)
+
+    @property
+    def is_consuming(self) -> bool:
+        """Whether the broker has it registered on all of its queues right now."""
+        return self._active
+
+    def resume(self, prefetch: int) -> None:
+        """See `shared.ports.Consumer.resume`."""
+        self._wanted_prefetch = prefetch
+        self._changed.set()
+
+    def pause(self) -> None:
+        """See `shared.ports.Consumer.pause`."""
+        self._wanted_prefetch = 0
+        self._changed.set()
+
+    async def close(self) -> None:
+        """Stop for good; closing the channel returns what is unsettled to the broker."""
+        await self._owner.stop()
+
+    async def _serve(self, channel: AbstractChannel) -> None:
+        for queue in self._queues:
+            await self._topology.declare_queue(channel, queue)
+        underlay = await underlay_of(channel)
+        # A deleted queue ends its consumers: begin again on a new channel, which declares the queue.
+        underlay.on_consumer_cancel_callbacks.add(lambda _: asyncio.ensure_future(channel.close()))
+        closed = asyncio.ensure_future(until_closed(channel))
+        tags: list[str] = []
+        prefetch = 0
+        try:
+            while not closed.done():
+                self._changed.clear()
+                if self._wanted_prefetch != prefetch:
+                    # A consumer keeps the prefetch it was started with, so another one means another consumer.
+                    prefetch = self._wanted_prefetch
+                    self._active = False
+                    for tag in tags:
+                        await underlay.basic_cancel(tag)
+                    tags = await self._start(underlay, prefetch) if prefetch else []
+                    self._active = bool(tags)
+                if self._changed.is_set():
+                    continue
+                changed = asyncio.ensure_future(self._changed.wait())
+                await asyncio.wait([closed, changed], return_when=asyncio.FIRST_COMPLETED)
+                changed.cancel()
+        finally:
+            self._active = False
+            closed.cancel()
+
+    async def _start(self, channel: Channel, prefetch: int) -> list[str]:
+        await channel.basic_qos(prefetch_count=prefetch)
+        tags = []
+        for queue in self._queues:
+            for priority in LINES:
+                answer = await channel.basic_consume(self._topology.line(queue, priority), self._receiver(priority))
+                assert answer.consumer_tag is not None  # The server always names the consumer.
+                tags.append(answer.consumer_tag)
+        return tags
+
+    def _receiver(self, priority: TaskPriority) -> Callable[[DeliveredMessage], Coroutine[None, None, None]]:
+        async def receive(message: DeliveredMessage) -> None:
+            self._on_delivery(RabbitDelivery(message, priority))
+
+        return receive

@@ -1,0 +1,132 @@
+"""A connection to RabbitMQ that comes back, and channels that are opened anew for as long as they are wanted.
+
+One task owns each channel and makes all of its RPCs: a cancelled or timed-out RPC closes its channel, so none
+may be made from inside a request. The robust classes of aio-pika are not used: they bring queues and consumers
+back one by one and in the background, while every owner here needs to know when its channel is whole again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import aio_pika
+import structlog
+from aiormq.channel import Channel
+from aiormq.exceptions import AMQPError
+from yarl import URL
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aio_pika.abc import AbstractChannel, AbstractConnection
+
+HEARTBEAT_SECONDS = 10
+"""A dead peer is noticed after about three heartbeats."""
+
+CONNECT_SECONDS = 10.0
+SHORTEST_PAUSE = 0.1
+LONGEST_PAUSE = 3.0
+
+AMQP_FAILURES = (AMQPError, ConnectionError, OSError, TimeoutError, RuntimeError)
+"""What a lost connection or a refused operation surfaces as. aio-pika raises RuntimeError on closed objects."""
+
+log = structlog.get_logger(__name__)
+
+
+class ChannelOwner:
+    """Stands for a channel that is kept open."""
+
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self._task = task
+
+    async def stop(self) -> None:
+        """Close the channel and open no other."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+
+class Session:
+    """One connection, opened when it is first needed and again after every loss."""
+
+    def __init__(self, url: str, name: str) -> None:
+        """`name` is what RabbitMQ's listing of connections shows."""
+        self._url = URL(url).update_query(heartbeat=str(HEARTBEAT_SECONDS), name=name)
+        self._name = name
+        self._connection: AbstractConnection | None = None
+        self._connecting = asyncio.Lock()
+        self._owners: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    def own_channel(
+        self,
+        use: Callable[[AbstractChannel], Awaitable[None]],
+        *,
+        confirms: bool = False,
+    ) -> ChannelOwner:
+        """Keep a channel open: run `use` on a fresh one, and again whenever it returns or the channel is lost.
+
+        `use` must end soon after its channel closes; see `until_closed`.
+        """
+        task = asyncio.create_task(self._own(use, confirms=confirms))
+        self._owners.add(task)
+        task.add_done_callback(self._owners.discard)
+        return ChannelOwner(task)
+
+    async def close(self) -> None:
+        """Stop all owners and disconnect."""
+        self._closed = True
+        owners = list(self._owners)
+        for owner in owners:
+            owner.cancel()
+        await asyncio.gather(*owners, return_exceptions=True)
+        if self._connection is not None:
+            with suppress(*AMQP_FAILURES):
+                await asyncio.wait_for(self._connection.close(), CONNECT_SECONDS)
+
+    async def _own(self, use: Callable[[AbstractChannel], Awaitable[None]], *, confirms: bool) -> None:
+        pause = SHORTEST_PAUSE
+        while not self._closed:
+            channel: AbstractChannel | None = None
+            try:
+                connection = await self._connect()
+                channel = await connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
+                pause = SHORTEST_PAUSE
+                await use(channel)
+            except AMQP_FAILURES as error:
+                log.warning("rabbitmq.lost", connection=self._name, error=str(error) or type(error).__name__)
+            except Exception:
+                # A fault of ours must not end the channel for good: nobody would notice until work stands still.
+                log.exception("rabbitmq.owner_failed", connection=self._name)
+            finally:
+                await _discard(channel)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _connect(self) -> AbstractConnection:
+        async with self._connecting:
+            if self._connection is None or self._connection.is_closed:
+                self._connection = await aio_pika.connect(self._url, timeout=CONNECT_SECONDS)
+                log.info("rabbitmq.connected", connection=self._name)
+            return self._connection
+
+
+async def underlay_of(channel: AbstractChannel) -> Channel:
+    """The aiormq channel below: a third cheaper per message, and the only one that tells its closing."""
+    underlay = await channel.get_underlay_channel()
+    assert isinstance(underlay, Channel)
+    return underlay
+
+
+async def until_closed(channel: AbstractChannel) -> None:
+    """Return when the channel is closed, for whatever reason."""
+    await asyncio.wait([(await underlay_of(channel)).closing])
+
+
+async def _discard(channel: AbstractChannel | None) -> None:
+    if channel is None:
+        return
+    with suppress(*AMQP_FAILURES):
+        await asyncio.wait_for(channel.close(), CONNECT_SECONDS)

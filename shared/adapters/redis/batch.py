@@ -1,0 +1,125 @@
+"""Concurrent small calls to Redis, travelling together.
+
+A call of its own costs the client some 200 µs, one of many that travel together a fraction of that. So the calls
+that one turn of the event loop makes, and those that come while others are under way, leave as one pipeline.
+It is written on the connection itself: the client's own pipeline object costs three times as much a command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING, Any
+
+import hiredis
+from redis import exceptions
+
+from shared.ports import StoreFullError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from redis.asyncio import BlockingConnectionPool
+    from redis.asyncio.connection import AbstractConnection
+
+MOST_IN_FLIGHT = 2
+"""Pipelines under way at once. More would be smaller ones; with one, a call could wait two round trips."""
+
+LARGEST_PIPELINE = 256
+"""So that one pipeline does not hold up the server, or the memory, for long."""
+
+UNREACHABLE = (exceptions.ConnectionError, exceptions.TimeoutError, TimeoutError, OSError)
+
+
+class CallBatcher:
+    """Sends concurrent commands as pipelines, each within a deadline.
+
+    A pipeline whose connection breaks is sent once more, on another: every command given to it must bear that.
+    A cancelled caller stops waiting; its command, already on the way, is carried out all the same, and the
+    connection stays sound.
+    """
+
+    def __init__(self, pool: BlockingConnectionPool, *, deadline: float) -> None:
+        """`deadline`: seconds within which a call is answered or fails."""
+        self._pool = pool
+        self._deadline = deadline
+        self._pending: list[tuple[bytes, asyncio.Future[Any]]] = []
+        self._senders: set[asyncio.Task[None]] = set()
+
+    async def call(self, *command: str | bytes | int) -> Any:
+        """The reply to one command.
+
+        Raises StoreUnavailableError, StoreFullError, or the server's own `ResponseError` for a bad command.
+        """
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        # The stub takes the tuple to have one item.
+        packed = hiredis.pack_command(command)  # type: ignore[arg-type]
+        self._pending.append((packed, future))
+        if len(self._senders) < MOST_IN_FLIGHT:
+            sender = asyncio.create_task(self._send_all())
+            self._senders.add(sender)
+            sender.add_done_callback(self._senders.discard)
+        return await future
+
+    async def close(self) -> None:
+        """Wait for what is under way; every caller gets its answer."""
+        while self._senders:
+            await asyncio.wait(self._senders)
+
+    async def _send_all(self) -> None:
+        while self._pending:
+            batch, self._pending = self._pending[:LARGEST_PIPELINE], self._pending[LARGEST_PIPELINE:]
+            try:
+                replies = await self._exchange([command for command, _ in batch])
+            except UNREACHABLE as error:
+                replies = [_unavailable(error)] * len(batch)
+            except BaseException as error:
+                # Nobody else knows of these callers: they must not wait for ever, whatever went wrong.
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(StoreUnavailableError(f"the store client failed: {error!r}"))
+                raise
+            for (_, future), reply in zip(batch, replies, strict=True):
+                _settle(future, reply)
+
+    async def _exchange(self, commands: list[bytes]) -> list[Any]:
+        async with asyncio.timeout(self._deadline):
+            try:
+                return await self._exchange_once(commands)
+            except (exceptions.ConnectionError, OSError):
+                # Most often the connection died while it was idle.
+                return await self._exchange_once(commands)
+
+    async def _exchange_once(self, commands: list[bytes]) -> list[Any]:
+        connection = await self._pool.get_connection()
+        try:
+            await connection.send_packed_command(commands, check_health=False)
+            return [await _read(connection) for _ in commands]
+        except BaseException:
+            # Replies that nobody reads any more must not meet the next commands.
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            await self._pool.release(connection)
+
+
+async def _read(connection: AbstractConnection) -> Any:
+    try:
+        return await connection.read_response(timeout=math.inf)
+    except exceptions.ResponseError as error:
+        return error
+
+
+def _settle(future: asyncio.Future[Any], reply: Any) -> None:
+    if future.done():
+        return
+    if isinstance(reply, exceptions.OutOfMemoryError):
+        future.set_exception(StoreFullError("the store has reached its memory limit"))
+    elif isinstance(reply, (exceptions.ConnectionError, exceptions.ReadOnlyError, exceptions.TryAgainError)):
+        future.set_exception(_unavailable(reply))
+    elif isinstance(reply, BaseException):
+        future.set_exception(reply)
+    else:
+        future.set_result(reply)
+
+
+def _unavailable(error: BaseException) -> StoreUnavailableError:
+    return StoreUnavailableError(f"the store did not answer: {str(error) or type(error).__name__}")

@@ -1,0 +1,120 @@
+"""The one path by which a task changes: read, decide, append, tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from shared.codec import encode_broadcast
+from shared.domain.decide import Refusal, Rescheduled, decide
+from shared.domain.evolve import evolve
+from shared.ports import Change, Conflict, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.domain.commands import Command
+    from shared.domain.decide import RefusalReason
+    from shared.domain.task import Task, TaskEvent
+    from shared.ports import Clock, Record
+
+MOST_CONFLICTS = 32
+"""How often one change may lose the race for a task. A task changes at most some tens of times a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The commands took effect: the task after them and the events they became."""
+
+    task: Task
+    events: tuple[TaskEvent, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The commands changed nothing. `task` is as it is, without payload and result, or None if there is none.
+
+    `fingerprint` is that of the submission which created the task, where the record was asked.
+    """
+
+    reason: RefusalReason
+    task: Task | None
+    fingerprint: bytes = b""
+
+
+class Journal:
+    """Carries out commands on tasks: decides by the rules, appends to the record, broadcasts what happened."""
+
+    def __init__(self, record: Record, clock: Clock, broadcast: Callable[[str, bytes], None]) -> None:
+        """`broadcast` is `Broker.broadcast`."""
+        self._record = record
+        self._clock = clock
+        self._broadcast = broadcast
+
+    async def create(self, task_id: str, command: Command, *, fingerprint: bytes = b"") -> Done | Refused:
+        """Carry out a submission, taking the task not to exist yet."""
+        return await self._execute(task_id, None, (command,), fingerprint=fingerprint)
+
+    async def execute(
+        self, task_id: str, *commands: Command, known: Task | None = None, want_payload: bool = False
+    ) -> Done | Refused:
+        """Carry out all `commands` in one append, or none of them.
+
+        `known` is the task as the caller last saw it and saves a read; where it is out of date, the rules
+        decide again on the current one. With `want_payload` the returned task has its payload.
+        Raises StoreUnavailableError, and then the outcome is unknown, or StoreFullError.
+        """
+        if known is None:
+            known = await self._record.read(task_id, payload=False, result=False)
+        return await self._execute(task_id, known, commands, want_payload=want_payload)
+
+    async def _execute(
+        self,
+        task_id: str,
+        task: Task | None,
+        commands: tuple[Command, ...],
+        *,
+        fingerprint: bytes = b"",
+        want_payload: bool = False,
+    ) -> Done | Refused:
+        stored_fingerprint = b""
+        for _ in range(MOST_CONFLICTS):
+            outcome = self._decide(task, commands)
+            if isinstance(outcome, Refusal):
+                return Refused(outcome.reason, task, stored_fingerprint)
+            answer = await self._record.append(
+                Change(
+                    task=outcome.task,
+                    events=outcome.events,
+                    expected_sequence=task.sequence if task else 0,
+                    fingerprint=fingerprint,
+                    want_payload=want_payload,
+                )
+            )
+            if not isinstance(answer, Conflict):
+                for event in outcome.events:
+                    self._broadcast(*encode_broadcast(event))
+                if answer.payload is not None:
+                    changed = outcome.task
+                    return Done(replace(changed, spec=replace(changed.spec, payload=answer.payload)), outcome.events)
+                return outcome
+            task, stored_fingerprint = answer.task, answer.fingerprint
+        raise StoreUnavailableError(f"task {task_id} changed {MOST_CONFLICTS} times while it was being changed")
+
+    def _decide(self, task: Task | None, commands: tuple[Command, ...]) -> Done | Refusal:
+        now = self._clock.now()
+        events: list[TaskEvent] = []
+        for command in commands:
+            verdict = decide(task, command, now)
+            if isinstance(verdict, Refusal):
+                return verdict
+            if isinstance(verdict, Rescheduled):
+                # Only an existing task has timers to change, so `task` is one here.
+                assert task is not None
+                task = replace(task, timers=verdict.timers)
+            else:
+                events.append(verdict)
+                task = evolve(task, verdict)
+        if task is None:
+            raise ValueError("a change needs at least one command")
+        return Done(task, tuple(events))

@@ -1,0 +1,113 @@
+"""How a service starts, is kept alive and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+
+RESTART_PAUSE_SECONDS = 1.0
+"""A child that dies is started again, but not in a hot loop."""
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+log = structlog.get_logger(__name__)
+
+
+def run(main: Callable[[asyncio.Event], Coroutine[None, None, None]]) -> None:
+    """Run `main` on an event loop; the event it is given is set on SIGTERM and SIGINT."""
+
+    async def with_signals() -> None:
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, stopping.set)
+        await main(stopping)
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(with_signals())
+
+
+async def repeat(name: str, every: float, step: Callable[[], Awaitable[None]]) -> None:
+    """Do `step` every so many seconds until cancelled. A failing step is logged and does not end the loop.
+
+    This is the one place where a background job's errors end up.
+    """
+    failing = False
+    while True:
+        began = time.monotonic()
+        try:
+            await step()
+            failing = False
+        except Exception as error:
+            # Background jobs fail together with what they depend on: say it once, not every round.
+            if not failing:
+                log.warning("background.failed", job=name, error=str(error), exc_info=_is_unexpected(error))
+            failing = True
+        await asyncio.sleep(max(every - (time.monotonic() - began), every / 10))
+
+
+async def stop_all(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait until they have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Supervisor:
+    """Keeps `count` copies of a command running, until it is told to stop; then they are told, and waited for."""
+
+    def __init__(self, command: Sequence[str], count: int, environment: Mapping[str, str]) -> None:
+        self._command = list(command)
+        self._environment = {**os.environ, **environment}
+        self._count = count
+        self._children: list[subprocess.Popen[bytes]] = []
+        self._stopping = False
+
+    def run(self) -> None:
+        """Return once all copies have ended after SIGTERM or SIGINT."""
+        for number in STOP_SIGNALS:
+            signal.signal(number, self._stop)
+        self._children = [self._start() for _ in range(self._count)]
+        while not self._stopping:
+            # A signal interrupts the sleep, and a dead child is noticed soon enough.
+            time.sleep(RESTART_PAUSE_SECONDS / 2)
+            for index, child in enumerate(self._children):
+                if child.poll() is not None and not self._stopping:
+                    log.warning("child.ended", pid=child.pid, status=child.returncode)
+                    time.sleep(RESTART_PAUSE_SECONDS)
+                    self._children[index] = self._start()
+        for child in self._children:
+            child.wait()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(self._command, env=self._environment)
+
+    def _stop(self, _number: int, _frame: object) -> None:
+        self._stopping = True
+        for child in self._children:
+            if child.poll() is None:
+                child.send_signal(signal.SIGTERM)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    import uvloop  # noqa: PLC0415  # There is none for Windows.
+
+    return uvloop.new_event_loop
+
+
+def _is_unexpected(error: Exception) -> bool:
+    from shared.ports import BrokerUnavailableError, StoreUnavailableError  # noqa: PLC0415
+
+    return not isinstance(error, (BrokerUnavailableError, StoreUnavailableError))

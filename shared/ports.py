@@ -1,0 +1,217 @@
+"""What the services need from the world: the record, the broker and a clock, each as a port.
+
+Adapters of one port pass one contract suite (`tests/contract/`), so whatever is promised here is tested there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from shared.domain.task import Millis, Task, TaskEvent, TaskPriority
+
+
+class StoreUnavailableError(Exception):
+    """The record could not be reached in time. Whether the last append took effect is unknown."""
+
+
+class StoreFullError(Exception):
+    """The record refuses writes because its memory limit is reached."""
+
+
+class BrokerUnavailableError(Exception):
+    """The broker could not be reached, or did not confirm in time. Whether it took the message is unknown."""
+
+
+class Clock(Protocol):
+    """The record's time. Every lease, wake and event time is read from it, never from the host."""
+
+    def now(self) -> Millis:
+        """Milliseconds since the Unix epoch."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One append: `task` is the state after `events`, which follow event `expected_sequence`.
+
+    Without events only the task's timers change. `fingerprint` identifies the body of a submission and is
+    stored when the task is created. `want_payload` asks for the payload in the answer.
+    """
+
+    task: Task
+    events: tuple[TaskEvent, ...]
+    expected_sequence: int
+    fingerprint: bytes = b""
+    want_payload: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The change is in the record. `payload` is set if it was asked for."""
+
+    payload: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Nothing was written: the task is not at the expected sequence. `task` is None if it does not exist.
+
+    The task comes without payload and result.
+    """
+
+    task: Task | None
+    fingerprint: bytes = b""
+
+
+class Record(Protocol):
+    """The truth about every task.
+
+    Every method may raise StoreUnavailableError within the adapter's deadline; `append` also StoreFullError.
+    """
+
+    async def append(self, change: Change) -> Appended | Conflict:
+        """Write state, events and wake at once, if the task is at the expected sequence. Safe to repeat."""
+        ...
+
+    async def read(self, task_id: str, *, payload: bool = True, result: bool = True) -> Task | None:
+        """The task as it is now, or None."""
+        ...
+
+    async def read_sequence(self, task_id: str) -> int:
+        """The number of the task's last event, 0 if there is no such task."""
+        ...
+
+    async def read_events(self, task_id: str, *, after: int, limit: int) -> list[TaskEvent]:
+        """Up to `limit` events with a sequence above `after`, in order, without results."""
+        ...
+
+    async def due(self, partition: str, *, until: Millis, limit: int) -> list[tuple[str, Millis]]:
+        """Up to `limit` tasks of the partition whose wake is at or before `until`, earliest first."""
+        ...
+
+    async def unfinished(self, partition: str) -> list[str]:
+        """All of the partition's tasks that are not terminal, in order of their wakes."""
+        ...
+
+    async def enrol(self, group: str, member: str, *, ttl: Millis) -> list[str]:
+        """Say that `member` of `group` lives for another `ttl`, and give all living members, sorted."""
+        ...
+
+    async def leave(self, group: str, member: str) -> None:
+        """Take `member` out of `group` at once."""
+        ...
+
+    async def server_time(self) -> Millis:
+        """The record's time, milliseconds since the Unix epoch."""
+        ...
+
+
+class Delivery(Protocol):
+    """A task message in a worker's hands, to be settled once: `ack` or `give_back`.
+
+    Settling a delivery whose connection is gone does nothing: the broker has taken the message back.
+    """
+
+    @property
+    def body(self) -> bytes:
+        """The message, as it was dispatched."""
+        ...
+
+    @property
+    def priority(self) -> TaskPriority:
+        """The line it came from."""
+        ...
+
+    async def ack(self) -> None:
+        """The message is done with."""
+        ...
+
+    async def give_back(self) -> None:
+        """Another worker may have it."""
+        ...
+
+
+class Consumer(Protocol):
+    """A worker's hold on its queues."""
+
+    @property
+    def is_consuming(self) -> bool:
+        """Whether the broker has it registered on all of its queues right now."""
+        ...
+
+    def resume(self, prefetch: int) -> None:
+        """Take deliveries, at most `prefetch` unsettled ones from each line, starting as soon as possible."""
+        ...
+
+    def pause(self) -> None:
+        """Take no more deliveries. A few may still arrive; those in hand stay valid until they are settled."""
+        ...
+
+    async def close(self) -> None:
+        """Stop for good; unsettled deliveries go back to the broker."""
+        ...
+
+
+class Subscription(Protocol):
+    """A live feed of broadcast events by topic pattern."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether events arrive right now; false while the broker is away."""
+        ...
+
+    async def bind(self, pattern: str) -> bool:
+        """Ask for the events that match `pattern`; true once they arrive, false if the broker is away.
+
+        A pattern asked for in vain is bound as soon as the broker is back. Words of a pattern are separated
+        by dots; `*` stands for one word and `#` for any number of them.
+        """
+        ...
+
+    def unbind(self, pattern: str) -> None:
+        """The events of `pattern` are no longer needed. They may go on arriving for a while."""
+        ...
+
+    async def close(self) -> None:
+        """End the feed."""
+        ...
+
+
+class Broker(Protocol):
+    """Carries work to workers and events to whoever listens. Losing all of its data loses no task."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a dispatch could be confirmed right now."""
+        ...
+
+    async def dispatch(self, queue: str, priority: TaskPriority, body: bytes) -> None:
+        """Put a task message before the workers of `queue`; returns once the broker has taken it.
+
+        The queue is created if need be. Raises BrokerUnavailableError.
+        """
+        ...
+
+    def broadcast(self, routing_key: str, body: bytes) -> None:
+        """Send an event to all who listen. Never waits, never fails: it is dropped while the broker is away."""
+        ...
+
+    async def consume(self, queues: Sequence[str], on_delivery: Callable[[Delivery], None]) -> Consumer:
+        """Take task messages of `queues`; the consumer starts paused and survives a restart of the broker."""
+        ...
+
+    async def subscribe(self, on_event: Callable[[str, bytes], None], on_gap: Callable[[], None]) -> Subscription:
+        """Listen to events: `on_event(routing_key, body)`. `on_gap` says that events may have been missed."""
+        ...
+
+    async def guard_memory(self, on_loss: Callable[[], Awaitable[None]]) -> None:
+        """Call `on_loss` whenever the broker is found new or wiped, until it has once returned normally."""
+        ...
+
+    async def close(self) -> None:
+        """Send what is on its way, then disconnect."""
+        ...
