@@ -1,0 +1,73 @@
+"""What the gateway answers when it cannot do what was asked: one class for each reason, none for the transport."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shared.domain.submission import Violation
+
+
+class Fault(Exception):
+    """A request that is answered with an error the client can act on. The message is for the client."""
+
+
+class InvalidRequestError(Fault):
+    """The request itself is wrong, whatever the state of the system."""
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        self.violations = tuple(violations)
+        super().__init__("; ".join(f"{v.field} {v.description}" for v in self.violations))
+
+
+class TaskNotFoundError(Fault):
+    """No such task for this tenant: it never was, is another's, or has expired."""
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(f"There is no task {task_id}: it was never submitted or is kept no longer.")
+
+
+class TaskNotCancellableError(Fault):
+    """The task finished before it could be cancelled."""
+
+
+class RequestIdReusedError(Fault):
+    """The request_id belongs to a submission with another body."""
+
+    def __init__(self, request_id: str, task_id: str) -> None:
+        super().__init__(
+            f"request_id {request_id!r} was used for a different submission (task {task_id}); take a new one."
+        )
+
+
+class SequenceAheadError(Fault):
+    """A watch asked to go on after an event that has not happened."""
+
+    def __init__(self, after: int, last: int) -> None:
+        self.after = after
+        self.last = last
+        super().__init__(f"after_sequence is {after}, but the task's last event is {last}.")
+
+
+class TooManyWatchesError(Fault):
+    """This process holds as many watches as it may."""
+
+
+class BacklogFullError(Fault):
+    """The broker is away and as many tasks wait for it as may."""
+
+
+class ShuttingDownError(Fault):
+    """This process is about to stop; another one will answer."""
+
+    def __init__(self) -> None:
+        super().__init__("This gateway is stopping; ask again.")
+
+
+class NotImplementedYetError(Fault):
+    """The contract names this call, and this version does not serve it."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__(f"{method} is part of the contract but not served by this version.")

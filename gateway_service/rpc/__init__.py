@@ -1,0 +1,1 @@
+"""The gRPC edge: translates requests and answers, and nothing else."""

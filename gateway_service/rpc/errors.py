@@ -1,0 +1,106 @@
+"""The one table of errors: which gRPC code, which reason and which details each fault is answered with."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import grpc
+import structlog
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from gateway_service import faults
+from shared import ports
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from google.protobuf.message import Message
+
+DOMAIN = "taskcast"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How one kind of fault is answered. `retry_after`: seconds, where trying again helps."""
+
+    code: grpc.StatusCode
+    reason: str
+    retry_after: float | None = None
+    message: str | None = None
+
+
+_C = grpc.StatusCode
+
+TABLE: dict[type[Exception], Answer] = {
+    faults.InvalidRequestError: Answer(_C.INVALID_ARGUMENT, "INVALID_REQUEST"),
+    faults.TaskNotFoundError: Answer(_C.NOT_FOUND, "TASK_NOT_FOUND"),
+    faults.TaskNotCancellableError: Answer(_C.FAILED_PRECONDITION, "TASK_NOT_CANCELLABLE"),
+    faults.RequestIdReusedError: Answer(_C.ALREADY_EXISTS, "REQUEST_ID_REUSED"),
+    faults.SequenceAheadError: Answer(_C.OUT_OF_RANGE, "SEQUENCE_AHEAD"),
+    faults.TooManyWatchesError: Answer(_C.RESOURCE_EXHAUSTED, "TOO_MANY_WATCHES", retry_after=5),
+    faults.BacklogFullError: Answer(_C.UNAVAILABLE, "BROKER_UNAVAILABLE", retry_after=5),
+    faults.ShuttingDownError: Answer(_C.UNAVAILABLE, "SHUTTING_DOWN", retry_after=0.2),
+    faults.NotImplementedYetError: Answer(_C.UNIMPLEMENTED, "NOT_IMPLEMENTED"),
+    # The messages of these name servers, so the client gets a sentence of its own.
+    ports.StoreUnavailableError: Answer(
+        _C.UNAVAILABLE, "STORE_UNAVAILABLE", retry_after=1, message="The task record cannot be reached; try again."
+    ),
+    ports.StoreFullError: Answer(
+        _C.RESOURCE_EXHAUSTED,
+        "STORE_FULL",
+        retry_after=30,
+        message="The task record is full; try again when tasks have expired.",
+    ),
+    ports.BrokerUnavailableError: Answer(
+        _C.UNAVAILABLE, "BROKER_UNAVAILABLE", retry_after=1, message="The broker cannot be reached; try again."
+    ),
+}
+
+
+def to_status(error: Exception, method: str) -> status_pb2.Status:
+    """The `google.rpc.Status` of any exception. What is not in the table is logged and answered as INTERNAL."""
+    answer = TABLE.get(type(error))
+    if answer is None:
+        return _internal(error, method)
+    info = error_details_pb2.ErrorInfo(domain=DOMAIN, reason=answer.reason)
+    details: list[Message] = [info]
+    if answer.retry_after is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(int(answer.retry_after * 1_000))
+        details.append(retry)
+    if isinstance(error, faults.InvalidRequestError):
+        details.append(_bad_request((v.field, v.description) for v in error.violations))
+    elif isinstance(error, faults.SequenceAheadError):
+        info.metadata["last_sequence"] = str(error.last)
+        details.append(_bad_request([("after_sequence", f"must be at most {error.last}")]))
+    if answer.retry_after is not None:
+        log.warning("rpc.unavailable", method=method, reason=answer.reason, error=str(error))
+    return _status(answer.code, answer.message or str(error), details)
+
+
+def _internal(error: Exception, method: str) -> status_pb2.Status:
+    error_id = uuid.uuid4().hex
+    log.error("rpc.failed", method=method, error_id=error_id, exc_info=error)
+    info = error_details_pb2.ErrorInfo(domain=DOMAIN, reason="INTERNAL", metadata={"error_id": error_id})
+    return _status(_C.INTERNAL, f"Something went wrong here; the log has it as {error_id}.", [info])
+
+
+def _bad_request(violations: Iterable[tuple[str, str]]) -> error_details_pb2.BadRequest:
+    return error_details_pb2.BadRequest(
+        field_violations=[
+            error_details_pb2.BadRequest.FieldViolation(field=field, description=description)
+            for field, description in violations
+        ]
+    )
+
+
+def _status(code: grpc.StatusCode, message: str, details: list[Message]) -> status_pb2.Status:
+    number: int = code.value[0]
+    status = status_pb2.Status(code=code_pb2.Code.ValueType(number), message=message)
+    for detail in details:
+        status.details.add().Pack(detail)
+    return status

@@ -1,0 +1,118 @@
+"""TaskService: each method reads its request, calls one use case and writes the answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from gateway_service.faults import NotImplementedYetError
+from gateway_service.rpc.requests import SubmissionReader, after_sequence, fingerprint, heartbeat_seconds
+from gateway_service.watch.follow import Heartbeat
+from shared.codec import event_to_proto, task_to_proto
+from shared.domain.task import Task
+from taskcast.v1 import task_service_pb2 as pb
+from taskcast.v1 import task_service_pb2_grpc as rpc
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    import grpc
+
+    from gateway_service.use_cases.cancel_task import CancelTask
+    from gateway_service.use_cases.get_task import GetTask
+    from gateway_service.use_cases.submit_task import SubmitTask
+    from gateway_service.watch.follow import FollowTask, Update
+    from shared.domain.task import Millis
+
+    Context = grpc.aio.ServicerContext[Any, Any]
+
+TENANT = "default"
+"""Every client is the same tenant until clients can say who they are."""
+
+
+class TaskServicer(rpc.TaskServiceServicer):
+    """The contract's TaskService. Errors are raised, and answered by the interceptor's table."""
+
+    def __init__(
+        self, submit: SubmitTask, get: GetTask, cancel: CancelTask, follow: FollowTask, *, retention: Millis
+    ) -> None:
+        """`retention` is how long a finished task is kept if its submission does not say."""
+        self._submit = submit
+        self._get = get
+        self._cancel = cancel
+        self._follow = follow
+        self._retention = retention
+
+    async def SubmitTask(self, request: pb.SubmitTaskRequest, context: Context) -> pb.SubmitTaskResponse:
+        """Record a task and answer with its id."""
+        submitted = await self._submit(
+            TENANT,
+            SubmissionReader(request, retention=self._retention).spec(),
+            request_id=request.request_id,
+            fingerprint=fingerprint(request) if request.request_id else b"",
+        )
+        task = task_to_proto(submitted.task, payload=False)
+        return pb.SubmitTaskResponse(task=task, duplicate=submitted.duplicate)
+
+    async def GetTask(self, request: pb.GetTaskRequest, context: Context) -> pb.GetTaskResponse:
+        """The task as it is."""
+        return pb.GetTaskResponse(task=task_to_proto(await self._get(TENANT, request.task_id)))
+
+    async def CancelTask(self, request: pb.CancelTaskRequest, context: Context) -> pb.CancelTaskResponse:
+        """Cancel a task that has not finished."""
+        task = await self._cancel(TENANT, request.task_id, request.reason)
+        return pb.CancelTaskResponse(task=task_to_proto(task, payload=False))
+
+    async def WatchTask(self, request: pb.WatchTaskRequest, context: Context) -> None:
+        """Send the task's updates until it ends."""
+
+        async def send(update: Update) -> None:
+            await context.write(watch_response(update))
+
+        await self._follow(
+            TENANT,
+            request.task_id,
+            after=after_sequence(request),
+            heartbeat=heartbeat_seconds(request),
+            send=send,
+        )
+
+    async def RetryTask(self, request: pb.RetryTaskRequest, context: Context) -> pb.RetryTaskResponse:
+        """Not served yet."""
+        _not_served("RetryTask")
+
+    async def ListTasks(self, request: pb.ListTasksRequest, context: Context) -> pb.ListTasksResponse:
+        """Not served yet."""
+        _not_served("ListTasks")
+
+    async def WatchTasks(self, request: pb.WatchTasksRequest, context: Context) -> None:
+        """Not served yet."""
+        _not_served("WatchTasks")
+
+    async def BatchSubmitTasks(
+        self, request: pb.BatchSubmitTasksRequest, context: Context
+    ) -> pb.BatchSubmitTasksResponse:
+        """Not served yet."""
+        _not_served("BatchSubmitTasks")
+
+    async def BatchGetTasks(self, request: pb.BatchGetTasksRequest, context: Context) -> pb.BatchGetTasksResponse:
+        """Not served yet."""
+        _not_served("BatchGetTasks")
+
+    async def BatchCancelTasks(
+        self, request: pb.BatchCancelTasksRequest, context: Context
+    ) -> pb.BatchCancelTasksResponse:
+        """Not served yet."""
+        _not_served("BatchCancelTasks")
+
+
+def watch_response(update: Update) -> pb.WatchTaskResponse:
+    """The message of one update."""
+    if isinstance(update, Heartbeat):
+        return pb.WatchTaskResponse(heartbeat=pb.Heartbeat(sequence=update.sequence))
+    if isinstance(update, Task):
+        return pb.WatchTaskResponse(snapshot=task_to_proto(update))
+    return pb.WatchTaskResponse(event=event_to_proto(update))
+
+
+def _not_served(method: str) -> NoReturn:
+    raise NotImplementedYetError(method)

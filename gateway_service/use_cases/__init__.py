@@ -1,0 +1,1 @@
+"""What clients can ask of the gateway, apart from how they ask it."""
