@@ -1,0 +1,147 @@
+"""The worker's composition root: the one place that knows which adapter stands behind which port."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Self
+
+import structlog
+from google.protobuf.message import DecodeError
+
+from shared.adapters.rabbitmq import RabbitBroker
+from shared.adapters.redis import RedisRecord
+from shared.clock import RecordClock
+from shared.codec import decode_event
+from shared.domain.task import AttemptTerms
+from shared.journal import Journal
+from shared.lifecycle import repeat, stop_all
+from shared.ports import StoreUnavailableError
+from worker_service.context import Interruption
+from worker_service.executor import Executor
+from worker_service.intake import Intake
+from worker_service.lease import LeaseKeeper
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+    from typing import Any
+
+    from shared.ports import Broker
+    from worker_service.registry import Handler
+    from worker_service.settings import WorkerSettings
+
+CLOCK_SECONDS = 2.0
+STORE_RETRY_SECONDS = 1.0
+HAND_BACK_SECONDS = 5.0
+
+ENDING_EVENTS = ("cancelled", "timed_out", "retry_scheduled", "errored")
+"""What somebody other than the worker may make of a running attempt."""
+
+log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """One worker process: enter to start taking tasks, leave to finish or hand back what runs."""
+
+    def __init__(
+        self, settings: WorkerSettings, handlers: Mapping[str, Handler[..., Any]], *, broker: Broker | None = None
+    ) -> None:
+        """`broker` replaces RabbitMQ in embedded mode."""
+        self._settings = settings
+        self._handlers = handlers
+        self._broker = broker
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        settings = self._settings
+        name = settings.process_name
+        record = self._open_record()
+        stack.push_async_callback(record.close)
+        broker = self._broker
+        if broker is None:
+            broker = RabbitBroker(settings.rabbitmq_url, namespace=settings.namespace, name=f"worker {name}")
+            stack.push_async_callback(broker.close)
+        clock = RecordClock(record)
+        await _first_synchronise(clock)
+
+        threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="handler")
+        # Not waited for: a thread that does not listen must not hold up the end of the process.
+        stack.callback(threads.shutdown, wait=False, cancel_futures=True)
+        leases = LeaseKeeper(
+            self._open_record,
+            clock,
+            lease=settings.lease,
+            on_lost=lambda task_id, attempt: executor.interrupt(task_id, attempt, Interruption.ENDED),
+        )
+        executor = Executor(
+            self._handlers,
+            Journal(record, clock, broker.broadcast),
+            leases,
+            threads,
+            worker=name,
+            terms=AttemptTerms(
+                max_attempts=settings.max_attempts, attempt_timeout=round(settings.attempt_timeout * 1_000)
+            ),
+            lease=round(settings.lease * 1_000),
+            max_result_bytes=settings.max_result_bytes,
+        )
+        leases.start()
+        stack.push_async_callback(leases.stop)
+        subscription = await broker.subscribe(lambda _, body: _heed(executor, body), leases.check_all)
+        stack.push_async_callback(subscription.close)
+        for event in ENDING_EVENTS:
+            await subscription.bind(f"*.*.{event}")
+        intake = Intake(executor.execute, slots=settings.concurrency)
+        consumer = await broker.consume(settings.queues, intake.take)
+        synchronising = asyncio.create_task(repeat("clock", CLOCK_SECONDS, clock.synchronise))
+
+        async def drain() -> None:
+            # In this order: no new work, what runs may finish, the rest is handed back.
+            await intake.stop(settings.drain)
+            executor.interrupt_all(Interruption.SHUTDOWN)
+            await intake.join(HAND_BACK_SECONDS)
+            await consumer.close()
+            await stop_all([synchronising])
+
+        stack.push_async_callback(drain)
+        intake.attach(consumer)
+        log.info("worker.taking_tasks", worker=name, queues=settings.queues, types=sorted(self._handlers))
+
+    def _open_record(self) -> RedisRecord:
+        settings = self._settings
+        return RedisRecord(settings.redis_url, prefix=settings.namespace, deadline=settings.store_deadline)
+
+
+def _heed(executor: Executor, body: bytes) -> None:
+    """An event that may mean the end of a running attempt."""
+    try:
+        event = decode_event(body)
+    except (DecodeError, ValueError) as error:
+        log.warning("worker.bad_event", error=str(error))
+        return
+    executor.interrupt(event.task_id, event.attempt, Interruption.ENDED)
+
+
+async def _first_synchronise(clock: RecordClock) -> None:
+    """Wait for the record: without its time no lease can be promised."""
+    while True:
+        try:
+            await clock.synchronise()
+        except StoreUnavailableError as error:
+            log.warning("worker.waits_for_store", error=str(error))
+            await asyncio.sleep(STORE_RETRY_SECONDS)
+        else:
+            return

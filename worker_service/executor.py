@@ -1,0 +1,166 @@
+"""One delivery from beginning to end: claim, run, record."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from google.protobuf.message import DecodeError
+
+from shared.codec import decode_dispatch
+from shared.domain.commands import Claim, HandBack
+from shared.failpoints import failpoint
+from shared.journal import Refused
+from shared.json_values import decode_json
+from shared.ports import StoreFullError, StoreUnavailableError
+from worker_service import outcome
+from worker_service.context import Interruption
+from worker_service.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from concurrent.futures import Executor as ThreadPool
+
+    from shared.domain.task import AttemptTerms, Millis, Task
+    from shared.journal import Journal
+    from shared.ports import Delivery
+    from worker_service.lease import LeaseKeeper
+    from worker_service.outcome import Outcome
+    from worker_service.registry import Handler
+
+CLAIM_PAUSE_SECONDS = 1.0
+"""A delivery that could not be claimed goes back after this, so that it does not circle while the record is away."""
+
+log = structlog.get_logger(__name__)
+
+
+class Executor:
+    """Runs deliveries. What has been claimed is acknowledged at once: from then on the lease stands for it."""
+
+    def __init__(
+        self,
+        handlers: Mapping[str, Handler[..., Any]],
+        journal: Journal,
+        leases: LeaseKeeper,
+        threads: ThreadPool,
+        *,
+        worker: str,
+        terms: AttemptTerms,
+        lease: Millis,
+        max_result_bytes: int,
+    ) -> None:
+        self._handlers = handlers
+        self._journal = journal
+        self._leases = leases
+        self._threads = threads
+        self._worker = worker
+        self._terms = terms
+        self._lease = lease
+        self._max_result_bytes = max_result_bytes
+        self._runs: dict[str, Run] = {}
+
+    async def execute(self, delivery: Delivery) -> None:
+        """Carry out one delivery. Raises nothing: whatever happens ends in the record or the log."""
+        try:
+            task = decode_dispatch(delivery.body)
+        except (DecodeError, ValueError) as error:
+            # Nobody could ever run it. A task behind it, if there is one, is found by its wake.
+            log.error("delivery.unreadable", error=str(error))  # noqa: TRY400  # A trace of the parser helps nobody.
+            await delivery.ack()
+            return
+        try:
+            run = await self._claim(task)
+        except (StoreUnavailableError, StoreFullError) as error:
+            log.warning("delivery.not_claimed", task_id=task.id, error=str(error))
+            await asyncio.sleep(CLAIM_PAUSE_SECONDS)
+            await delivery.give_back()
+            return
+        await delivery.ack()
+        if run is not None:
+            await self._carry_out(run)
+
+    def interrupt(self, task_id: str, attempt: int, why: Interruption) -> None:
+        """Tell a running attempt to stop; nothing happens if it does not run here."""
+        run = self._runs.get(task_id)
+        if run is not None and run.attempt == attempt:
+            run.interrupt(why)
+
+    def interrupt_all(self, why: Interruption) -> None:
+        """Tell everything that runs to stop."""
+        for run in list(self._runs.values()):
+            run.interrupt(why)
+
+    async def _claim(self, task: Task) -> Run | None:
+        """The run, or None if there is nothing to run: claimed elsewhere, finished, or of an unknown type."""
+        handler = self._handlers.get(task.spec.type)
+        claim = Claim(
+            worker=self._worker,
+            terms=handler.terms(self._terms) if handler else self._terms,
+            lease=self._lease,
+        )
+        if handler is None:
+            rejected = outcome.unknown_type(task.attempt + 1, task.spec.type)
+            await self._journal.execute(task.id, claim, rejected, known=task)
+            log.error("task.unknown_type", task_id=task.id, type=task.spec.type)
+            return None
+        claimed = await self._journal.execute(task.id, claim, known=task, want_payload=task.spec.payload is None)
+        if isinstance(claimed, Refused):
+            log.debug("task.not_claimed", task_id=task.id, reason=claimed.reason.value)
+            return None
+        failpoint("worker.claimed")
+        spec_payload = claimed.task.spec.payload
+        if spec_payload is None:
+            raise StoreUnavailableError(f"task {task.id} came without its payload")
+        return Run(claimed.task, self._journal, lease=self._lease)
+
+    async def _carry_out(self, run: Run) -> None:
+        task = run.task
+        self._leases.hold(task.id, task.attempt)
+        self._runs[task.id] = run
+        try:
+            ended = await self._perform(run)
+            if ended is not None:
+                await self._record(run, ended)
+        finally:
+            self._leases.release(task.id, task.attempt)
+            if self._runs.get(task.id) is run:
+                del self._runs[task.id]
+
+    async def _perform(self, run: Run) -> Outcome | None:
+        """Run the handler. None if there is nothing to record, since the task has moved on without it."""
+        handler = self._handlers[run.task.spec.type]
+        payload = decode_json(run.task.spec.payload or b"")
+        try:
+            if handler.is_async:
+                job = asyncio.ensure_future(handler(run.context, payload))
+                run.runs_in(job)
+                result = await job
+            else:
+                # A thread cannot be stopped from outside; it learns from its context and keeps its slot.
+                within = contextvars.copy_context()
+                loop = asyncio.get_running_loop()
+                result = await loop.run_in_executor(self._threads, within.run, handler, run.context, payload)
+        except (asyncio.CancelledError, outcome.TaskCancelled) as error:
+            return self._interrupted(run, error)
+        except (Exception, SystemExit) as error:
+            run.context.log.warning("handler.raised", exc_info=error)
+            return outcome.of_exception(run.attempt, error)
+        return outcome.of_result(run.attempt, result, max_bytes=self._max_result_bytes)
+
+    def _interrupted(self, run: Run, error: BaseException) -> Outcome | None:
+        match run.context.interruption:
+            case Interruption.ENDED:
+                return None
+            case Interruption.SHUTDOWN:
+                return HandBack(attempt=run.attempt)
+            case None:
+                # The handler cancelled itself, or let a cancellation of something of its own out.
+                return outcome.of_exception(run.attempt, error)
+
+    async def _record(self, run: Run, ended: Outcome) -> None:
+        failpoint("worker.finished")
+        answer = await run.finish(ended)
+        if isinstance(answer, Refused):
+            log.info("task.late", task_id=run.task.id, attempt=run.attempt, reason=answer.reason.value)
