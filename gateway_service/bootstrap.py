@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import socket
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
@@ -69,7 +70,7 @@ class Gateway:
 
     async def _start(self, stack: AsyncExitStack) -> None:
         settings = self._settings
-        name = f"gateway {socket.gethostname()} {os.getpid()}"
+        name = f"gateway {socket.gethostname()}/{os.getpid()}/{secrets.token_hex(2)}"
         record = RedisRecord(settings.redis_url, prefix=settings.namespace, deadline=settings.store_deadline)
         stack.push_async_callback(record.close)
         broker = self._broker

@@ -51,10 +51,8 @@ class Dispatcher:
 
     def check_room(self) -> None:
         """Raises BacklogFullError while as many tasks wait for the broker as may."""
-        if self.undispatched >= self._most and not self._broker.is_connected:
-            raise BacklogFullError(
-                f"RabbitMQ is away and {self.undispatched} tasks wait for it already; submit again later."
-            )
+        if self.undispatched >= self._most:
+            raise BacklogFullError(f"{self.undispatched} tasks wait for RabbitMQ already; submit again later.")
 
     def offer(self, task: Task) -> None:
         """Dispatch a task that was just recorded, in the background."""
@@ -96,16 +94,22 @@ class Dispatcher:
         self._confirmed.append((time.monotonic(), task))
 
     async def _dispatch_stranded(self) -> None:
-        while self._stranded and self._broker.is_connected:
+        dispatched = True
+        while dispatched and self._stranded and self._broker.is_connected:
             batch = list(self._stranded)[:CATCH_UP_BATCH]
-            await asyncio.gather(*(self._retry_stranded(task_id) for task_id in batch))
+            dispatched = all(await asyncio.gather(*(self._retry_stranded(task_id) for task_id in batch)))
 
-    async def _retry_stranded(self, task_id: str) -> None:
+    async def _retry_stranded(self, task_id: str) -> bool:
+        """Whether the task needs this process no longer."""
         task = await self._record.read(task_id, result=False)
         if task is None or task.status is not TaskStatus.WAITING or task.timers.dispatches:
             self._stranded.pop(task_id, None)
-            return
-        await self._publish(task)
+            return True
+        try:
+            await self._publish(task)
+        except BrokerUnavailableError:
+            return False
+        return True
 
     async def _note_confirmed(self, *, older_than: float) -> None:
         before = time.monotonic() - older_than

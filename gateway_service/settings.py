@@ -17,6 +17,6 @@ class GatewaySettings(SharedSettings):
     call_deadline: Seconds = Field(30.0, alias="GATEWAY_CALL_DEADLINE_SECONDS")
     max_calls: int = Field(1_000, alias="GATEWAY_MAX_CALLS", ge=1)
     max_watches: int = Field(10_000, alias="GATEWAY_MAX_WATCHES", ge=1)
-    max_undispatched: int = Field(10_000, alias="TASKCAST_MAX_UNDISPATCHED", ge=0)
+    max_undispatched: int = Field(10_000, alias="TASKCAST_MAX_UNDISPATCHED", ge=1)
     max_payload_bytes: int = Field(1 << 20, alias="TASKCAST_MAX_PAYLOAD_BYTES", ge=1, le=64 << 20)
     retention: Seconds = Field(86_400.0, alias="TASKCAST_RETENTION_SECONDS")

@@ -98,7 +98,8 @@ class Journal:
                     changed = outcome.task
                     return Done(replace(changed, spec=replace(changed.spec, payload=answer.payload)), outcome.events)
                 return outcome
-            task, stored_fingerprint = answer.task, answer.fingerprint
+            stored_fingerprint = answer.fingerprint
+            task = _with_payload_of(task, answer.task)
         raise StoreUnavailableError(f"task {task_id} changed {MOST_CONFLICTS} times while it was being changed")
 
     def _decide(self, task: Task | None, commands: tuple[Command, ...]) -> Done | Refusal:
@@ -118,3 +119,10 @@ class Journal:
         if task is None:
             raise ValueError("a change needs at least one command")
         return Done(task, tuple(events))
+
+
+def _with_payload_of(known: Task | None, current: Task | None) -> Task | None:
+    """The current task with the payload that was known before: what was asked for never changes."""
+    if known is None or current is None or known.spec.payload is None:
+        return current
+    return replace(current, spec=replace(current.spec, payload=known.spec.payload))

@@ -109,6 +109,10 @@ class Record(Protocol):
         """The record's time, milliseconds since the Unix epoch."""
         ...
 
+    async def close(self) -> None:
+        """Answer every caller, then let go of the connections."""
+        ...
+
 
 class Delivery(Protocol):
     """A task message in a worker's hands, to be settled once: `ack` or `give_back`.

@@ -19,8 +19,7 @@ from shared.ports import StoreFullError, StoreUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shared.adapters.redis import RedisRecord
-    from shared.ports import Clock
+    from shared.ports import Clock, Record
 
 RENEWALS_PER_LEASE = 3
 """Two renewals may fail before a lease is lost."""
@@ -33,7 +32,7 @@ class LeaseKeeper:
 
     def __init__(
         self,
-        open_record: Callable[[], RedisRecord],
+        open_record: Callable[[], Record],
         clock: Clock,
         *,
         lease: float,

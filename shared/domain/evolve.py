@@ -6,13 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from shared.domain.decide import DISPATCH_GRACE
+from shared.domain.retry import NOT_COUNTED
 from shared.domain.task import Attempt, EventType, Task, TaskStatus, Timers
 
 if TYPE_CHECKING:
     from shared.domain.task import TaskEvent
 
 ATTEMPTS_KEPT = 100
-"""How many attempts a task remembers; older ones are forgotten so that its record stays small."""
+"""How many attempts a task remembers. Not less than may ever be allowed: those that count are never forgotten."""
 
 
 class SequenceError(ValueError):
@@ -69,7 +70,7 @@ def _started(task: Task, event: TaskEvent) -> Task:
         status=TaskStatus.PROCESSING,
         sequence=event.sequence,
         attempt=event.attempt,
-        attempts=(*task.attempts[-(ATTEMPTS_KEPT - 1) :], attempt),
+        attempts=(*_remembered(task.attempts), attempt),
         terms=event.terms,
         progress=None,
         error=None,
@@ -78,6 +79,14 @@ def _started(task: Task, event: TaskEvent) -> Task:
         next_attempt_time=None,
         timers=Timers(lease_expires=event.time + event.lease),
     )
+
+
+def _remembered(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+    """Room for one more. What used up no retry is forgotten first, since the rest is counted."""
+    if len(attempts) < ATTEMPTS_KEPT:
+        return attempts
+    oldest = next((i for i, a in enumerate(attempts) if a.error and a.error.code in NOT_COUNTED), 0)
+    return attempts[:oldest] + attempts[oldest + 1 :]
 
 
 def _retry_scheduled(task: Task, event: TaskEvent) -> Task:

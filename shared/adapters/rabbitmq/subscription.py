@@ -40,7 +40,6 @@ class RabbitSubscription:
         self._waiting: dict[str, asyncio.Future[bool]] = {}
         self._changed = asyncio.Event()
         self._live = False
-        self._was_live = False
         self._owner = session.own_channel(self._serve)
 
     @property
@@ -82,9 +81,8 @@ class RabbitSubscription:
                 await self._converge(underlay, queue)
                 if not self._live:
                     self._live = True
-                    if self._was_live:
-                        self._on_gap()
-                    self._was_live = True
+                    # Whoever asked for a pattern before may have missed events of it, the first time as well.
+                    self._on_gap()
                 if self._changed.is_set():
                     continue
                 changed = asyncio.ensure_future(self._changed.wait())
