@@ -6,17 +6,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from google.protobuf import struct_pb2
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 
-DEEPEST = 64
-"""Levels of nesting. Protobuf parsers refuse a message of about 100, and each level here is two or more."""
+DEEPEST = 32
+"""Levels of nesting. Protobuf parsers refuse more than 100 messages within each other: a level of an object takes
+three, of a list two, and the contract's own messages stand around the whole."""
 
 _SAFE_INTEGER = 2**53
 
@@ -89,12 +87,16 @@ def _put(value: object, message: struct_pb2.Value, where: str, depth: int) -> No
             message.list_value.SetInParent()
             for index, item in enumerate(value):
                 _put(item, message.list_value.values.add(), f"{where}[{index}]", depth + 1)
-        case dict():
+        case Mapping():
             message.struct_value.SetInParent()
             for key, item in value.items():
                 if not isinstance(key, str):
                     raise NotJsonError(f"{where} has the key {key!r}, and JSON keys are text")
-                _put(item, message.struct_value.fields[key], f"{where}.{key}", depth + 1)
+                try:
+                    field = message.struct_value.fields[key]
+                except UnicodeEncodeError as error:
+                    raise NotJsonError(f"{where} has the key {key!r}, which UTF-8 cannot hold") from error
+                _put(item, field, f"{where}.{key}", depth + 1)
         case _:
             raise NotJsonError(f"{where} is a {type(value).__name__}, which JSON cannot hold")
 

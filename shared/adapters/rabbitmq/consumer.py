@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from aiormq.exceptions import ChannelInvalidStateError
 
-from shared.adapters.rabbitmq.session import underlay_of, until_closed
+from shared.adapters.rabbitmq.session import underlay_of
 from shared.adapters.rabbitmq.topology import LINES
 
 if TYPE_CHECKING:
@@ -92,14 +92,13 @@ class RabbitConsumer:
     async def _serve(self, channel: AbstractChannel) -> None:
         for queue in self._queues:
             await self._topology.declare_queue(channel, queue)
-        underlay = await underlay_of(channel)
+        underlay = await underlay_of(channel, self._changed)
         # A deleted queue ends its consumers: begin again on a new channel, which declares the queue.
         underlay.on_consumer_cancel_callbacks.add(lambda _: asyncio.ensure_future(channel.close()))
-        closed = asyncio.ensure_future(until_closed(channel))
         tags: list[str] = []
         prefetch = 0
         try:
-            while not closed.done():
+            while not underlay.is_closed:
                 self._changed.clear()
                 if self._wanted_prefetch != prefetch:
                     # A consumer keeps the prefetch it was started with, so another one means another consumer.
@@ -109,14 +108,9 @@ class RabbitConsumer:
                         await underlay.basic_cancel(tag)
                     tags = await self._start(underlay, prefetch) if prefetch else []
                     self._active = bool(tags)
-                if self._changed.is_set():
-                    continue
-                changed = asyncio.ensure_future(self._changed.wait())
-                await asyncio.wait([closed, changed], return_when=asyncio.FIRST_COMPLETED)
-                changed.cancel()
+                await self._changed.wait()
         finally:
             self._active = False
-            closed.cancel()
 
     async def _start(self, channel: Channel, prefetch: int) -> list[str]:
         await channel.basic_qos(prefetch_count=prefetch)

@@ -1,20 +1,27 @@
-"""Publishing: task messages with a confirmation each, events without."""
+"""Publishing: task messages with a confirmation each, events without.
+
+Each publisher has a channel of its own and one owner of it, who writes many messages at once.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from aiormq import spec
 from aiormq.abc import ChannelFrame
 from aiormq.exceptions import DeliveryError, PublishError
 
-from shared.adapters.rabbitmq.frames import event_frames
-from shared.adapters.rabbitmq.session import AMQP_FAILURES, underlay_of, until_closed
+from shared.adapters.rabbitmq.frames import event_frames, task_frames
+from shared.adapters.rabbitmq.session import underlay_of
 from shared.ports import BrokerUnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
     from aio_pika.abc import AbstractChannel
     from aiormq.channel import Channel
 
@@ -30,9 +37,16 @@ CONFIRM_SECONDS = 10.0
 EVENT_BACKLOG = 10_000
 """Events that wait to be sent. Beyond it the oldest are dropped: watchers find them in the record."""
 
-EVENTS_A_WRITE = 64
+MESSAGES_A_WRITE = 64
 
-PERSISTENT = 2
+
+@dataclass(slots=True, eq=False)
+class _Message:
+    """A task message on its way; `confirmed` is done when the broker has it, or never will."""
+
+    line: str
+    body: bytes
+    confirmed: asyncio.Future[Any]
 
 
 class TaskPublisher:
@@ -41,7 +55,9 @@ class TaskPublisher:
     def __init__(self, session: Session, topology: Topology) -> None:
         self._topology = topology
         self._window = asyncio.Semaphore(WINDOW)
-        self._channel: Channel | None = None
+        self._outgoing: deque[_Message] = deque()
+        self._news = asyncio.Event()
+        self._open = False
         self._declared: set[str] = set()
         self._to_declare: dict[str, asyncio.Future[None]] = {}
         self._wanted = asyncio.Event()
@@ -51,7 +67,7 @@ class TaskPublisher:
     @property
     def is_open(self) -> bool:
         """Whether a message could be sent right now."""
-        return self._channel is not None
+        return self._open
 
     async def dispatch(self, queue: str, priority: TaskPriority, body: bytes) -> None:
         """See `shared.ports.Broker.dispatch`."""
@@ -64,38 +80,66 @@ class TaskPublisher:
                 # Returned: the queue has been deleted since it was declared.
                 self._declared.discard(queue)
                 await self._declare_soon(queue)
-                await self._send(queue, priority, body)
+                try:
+                    await self._send(queue, priority, body)
+                except PublishError as error:
+                    raise BrokerUnavailableError(f"RabbitMQ finds no queue {queue} that was just declared") from error
 
     async def _send(self, queue: str, priority: TaskPriority, body: bytes) -> None:
-        if self._channel is None:
+        if not self._open:
             raise BrokerUnavailableError("RabbitMQ is not connected")
+        confirmed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._outgoing.append(_Message(self._topology.line(queue, priority), body, confirmed))
+        self._news.set()
         try:
-            await self._channel.basic_publish(
-                body,
-                routing_key=self._topology.line(queue, priority),
-                mandatory=True,
-                properties=spec.Basic.Properties(delivery_mode=PERSISTENT, content_type="application/x-protobuf"),
-                timeout=CONFIRM_SECONDS,
-                wait=False,
-            )
-        except PublishError:
-            raise
+            async with asyncio.timeout(CONFIRM_SECONDS):
+                await confirmed
         except DeliveryError as error:
+            if isinstance(error, PublishError):
+                raise
             raise BrokerUnavailableError("RabbitMQ refused a task message") from error
-        except AMQP_FAILURES as error:
-            raise BrokerUnavailableError(f"RabbitMQ did not confirm: {str(error) or type(error).__name__}") from error
+        except TimeoutError as error:
+            raise BrokerUnavailableError(f"RabbitMQ did not confirm within {CONFIRM_SECONDS:g} s") from error
 
     async def _publish(self, channel: AbstractChannel) -> None:
         """Own the channel that carries the messages. No RPC may share it: RPCs hold its lock."""
-        self._channel = await underlay_of(channel)
+        underlay = await underlay_of(channel, self._news)
+        self._open = True
         try:
-            await until_closed(channel)
+            while not underlay.is_closed:
+                self._news.clear()
+                while self._outgoing and not underlay.is_closed:
+                    await underlay.write_queue.put(ChannelFrame(self._next_frames(underlay), should_close=False))
+                await self._news.wait()
         finally:
-            self._channel = None
+            self._open = False
+            lost = [*underlay.confirmations.values(), *(message.confirmed for message in self._outgoing)]
+            self._outgoing.clear()
+            _fail(lost)
+
+    def _next_frames(self, channel: Channel) -> bytes:
+        """The next messages to write, each entered where the library looks when a confirmation or return comes."""
+        frames = []
+        for _ in range(min(len(self._outgoing), MESSAGES_A_WRITE)):
+            message = self._outgoing.popleft()
+            if message.confirmed.done():
+                continue  # Whoever sent it has given up waiting.
+            channel.delivery_tag += 1
+            tag = channel.delivery_tag
+            message_id = f"{tag:x}"
+            channel.confirmations[tag] = message.confirmed
+            channel.message_id_delivery_tag[message_id] = tag
+            message.confirmed.add_done_callback(partial(_forget, channel, message_id))
+            frames.append(
+                task_frames(
+                    channel.number, message.line, message_id, message.body, max_content=channel.max_content_size
+                )
+            )
+        return b"".join(frames)
 
     async def _declare_soon(self, queue: str) -> None:
         """Have the other channel's owner declare `queue`. Returns when it exists."""
-        if self._channel is None:
+        if not self._open:
             raise BrokerUnavailableError("RabbitMQ is not connected")
         if queue not in self._to_declare:
             self._to_declare[queue] = asyncio.get_running_loop().create_future()
@@ -107,25 +151,20 @@ class TaskPublisher:
 
     async def _declare(self, channel: AbstractChannel) -> None:
         """Own the channel that declares queues."""
+        underlay = await underlay_of(channel, self._wanted)
         self._declared.clear()
-        closed = asyncio.ensure_future(until_closed(channel))
         try:
-            while not closed.done():
+            while not underlay.is_closed:
+                self._wanted.clear()
                 for queue in list(self._to_declare):
                     await self._topology.declare_queue(channel, queue)
                     self._declared.add(queue)
                     self._to_declare.pop(queue).set_result(None)
-                self._wanted.clear()
-                wanted = asyncio.ensure_future(self._wanted.wait())
-                await asyncio.wait([closed, wanted], return_when=asyncio.FIRST_COMPLETED)
-                wanted.cancel()
+                await self._wanted.wait()
         finally:
-            closed.cancel()
             self._declared.clear()
             waiting, self._to_declare = self._to_declare, {}
-            for future in waiting.values():
-                future.set_exception(BrokerUnavailableError("RabbitMQ went away"))
-                future.exception()  # Whoever waited may have given up: then nobody else reads it.
+            _fail(waiting.values())
 
 
 class EventPublisher:
@@ -155,8 +194,18 @@ class EventPublisher:
         except TimeoutError:
             self._backlog.clear()
 
+    async def _pump(self, channel: AbstractChannel) -> None:
+        """Own the channel that carries the events."""
+        await self._topology.declare_events(channel)
+        underlay = await underlay_of(channel, self._news)
+        while not underlay.is_closed:
+            self._news.clear()
+            while self._backlog and not underlay.is_closed:
+                await underlay.write_queue.put(ChannelFrame(self._next_frames(underlay), should_close=False))
+            self._drained.set()
+            await self._news.wait()
+
     def _next_frames(self, channel: Channel) -> bytes:
-        count = min(len(self._backlog), EVENTS_A_WRITE)
         return b"".join(
             event_frames(
                 channel.number,
@@ -164,22 +213,18 @@ class EventPublisher:
                 *self._backlog.popleft(),
                 max_content=channel.max_content_size,
             )
-            for _ in range(count)
+            for _ in range(min(len(self._backlog), MESSAGES_A_WRITE))
         )
 
-    async def _pump(self, channel: AbstractChannel) -> None:
-        await self._topology.declare_events(channel)
-        underlay = await underlay_of(channel)
-        closed = asyncio.ensure_future(until_closed(channel))
-        try:
-            while not closed.done():
-                while self._backlog and not closed.done():
-                    # Nothing else uses this channel once the exchange is declared, so its lock is not needed.
-                    await underlay.write_queue.put(ChannelFrame(self._next_frames(underlay), should_close=False))
-                self._news.clear()
-                self._drained.set()
-                news = asyncio.ensure_future(self._news.wait())
-                await asyncio.wait([closed, news], return_when=asyncio.FIRST_COMPLETED)
-                news.cancel()
-        finally:
-            closed.cancel()
+
+def _forget(channel: Channel, message_id: str, _: asyncio.Future[Any]) -> None:
+    """The message can no longer be returned."""
+    channel.message_id_delivery_tag.pop(message_id, None)
+
+
+def _fail(futures: Iterable[asyncio.Future[Any]]) -> None:
+    """Tell all who wait that the broker is gone."""
+    for future in futures:
+        if not future.done():
+            future.set_exception(BrokerUnavailableError("RabbitMQ went away"))
+            future.exception()  # Whoever waited may have given up: then nobody else reads it.

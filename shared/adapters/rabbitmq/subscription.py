@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from shared.adapters.rabbitmq.session import underlay_of, until_closed
+from shared.adapters.rabbitmq.session import underlay_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,26 +70,20 @@ class RabbitSubscription:
 
     async def _serve(self, channel: AbstractChannel) -> None:
         await self._topology.declare_events(channel)
-        underlay = await underlay_of(channel)
+        underlay = await underlay_of(channel, self._changed)
         declared = await underlay.queue_declare("", exclusive=True, auto_delete=True)
         queue = declared.queue or ""
         await underlay.basic_consume(queue, self._receive, no_ack=True)
-        closed = asyncio.ensure_future(until_closed(channel))
         try:
-            while not closed.done():
+            while not underlay.is_closed:
                 self._changed.clear()
                 await self._converge(underlay, queue)
                 if not self._live:
                     self._live = True
                     # Whoever asked for a pattern before may have missed events of it, the first time as well.
                     self._on_gap()
-                if self._changed.is_set():
-                    continue
-                changed = asyncio.ensure_future(self._changed.wait())
-                await asyncio.wait([closed, changed], return_when=asyncio.FIRST_COMPLETED)
-                changed.cancel()
+                await self._changed.wait()
         finally:
-            closed.cancel()
             self._live = False
             self._bound.clear()
             waiting, self._waiting = self._waiting, {}
