@@ -68,7 +68,7 @@ def check_json(value: struct_pb2.Value, what: str, depth: int = 0) -> None:
             pass
 
 
-def _put(value: object, message: struct_pb2.Value, where: str, depth: int) -> None:  # noqa: C901  # One case a JSON type.
+def _put(value: object, message: struct_pb2.Value, where: str, depth: int) -> None:  # noqa: C901, PLR0912  # One case a JSON type.
     if depth > DEEPEST:
         raise NotJsonError(f"{where} is nested deeper than {DEEPEST} levels")
     match value:

@@ -42,6 +42,7 @@ class SubmissionReader:
     def spec(self) -> TaskSpec:
         """What is asked for, defaults filled in. Raises InvalidRequestError for what cannot be expressed."""
         request = self._request
+        retention = self._duration("retention", request)
         spec = TaskSpec(
             type=request.type,
             payload=self._payload(),
@@ -54,7 +55,7 @@ class SubmissionReader:
             estimated_duration=self._duration("estimated_duration", request),
             retry_policy=self._retry_policy(),
             webhooks=tuple(self._webhook(index, hook) for index, hook in enumerate(request.webhooks)),
-            retention=self._duration("retention", request) or self._retention,
+            retention=self._retention if retention is None else retention,
         )
         if self._wrong:
             raise InvalidRequestError(self._wrong)

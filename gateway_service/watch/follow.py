@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gateway_service.faults import SequenceAheadError
+from gateway_service.faults import SequenceAheadError, TaskNotFoundError
 from gateway_service.use_cases.get_task import check_task_id, owned
 from shared.domain.task import EventType, Task, TaskEvent
 
@@ -134,10 +134,14 @@ class _Watch:
         return self.finished
 
     async def compare(self) -> bool:
-        """Catch up if the record is ahead; true once the watch has finished."""
-        if await self._record.read_sequence(self.feed.task_id) > self._sequence:
-            return await self.read_log()
-        return False
+        """Catch up if the record is ahead; true once the watch has finished.
+
+        Raises TaskNotFoundError if the task has expired: its end was missed and cannot be read any more.
+        """
+        recorded = await self._record.read_sequence(self.feed.task_id)
+        if not recorded:
+            raise TaskNotFoundError(self.feed.task_id)
+        return recorded > self._sequence and await self.read_log()
 
     async def beat(self) -> None:
         """Show that the watch is alive."""

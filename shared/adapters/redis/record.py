@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _APPEND = resources.files(__package__).joinpath("lua/append.lua").read_bytes()
 _APPEND_SHA = hashlib.sha1(_APPEND, usedforsecurity=False).hexdigest()
 
+LINGER: Millis = 10_000
+"""A finished task stays at least so long, that whoever follows it can read its end."""
+
 _APPEND_NAME_BYTES = 8
 """Random bytes before each stored event: they tell a repeated sending of an append from another like it."""
 
@@ -76,7 +79,7 @@ class RedisRecord:
                 change.expected_sequence,
                 task.id,
                 "" if wake is None else wake,
-                task.spec.retention if task.status.is_terminal else "",
+                max(task.spec.retention, LINGER) if task.status.is_terminal else "",
                 int(change.want_payload),
                 len(change.events),
                 *(os.urandom(_APPEND_NAME_BYTES) + codec.encode_log_event(event) for event in change.events),
