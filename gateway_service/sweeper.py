@@ -13,7 +13,7 @@ import structlog
 
 from shared.domain.commands import Wake
 from shared.domain.decide import dispatch_due
-from shared.domain.identity import PARTITIONS
+from shared.domain.identity import PARTITION_NAMES
 from shared.domain.task import TaskStatus
 from shared.journal import Done
 from shared.ports import StoreFullError, StoreUnavailableError
@@ -50,14 +50,10 @@ class Sweeper:
     async def sweep(self) -> None:
         """One round: find what falls due before the next one, and wake each task on time."""
         members = await self._record.enrol(GROUP, self._name, ttl=MEMBER_TTL)
-        share = range(members.index(self._name), PARTITIONS, len(members))
+        share = PARTITION_NAMES[members.index(self._name) :: len(members)]
         until = self._clock.now() + int(ROUND_SECONDS * 1_000)
-        pages = await asyncio.gather(
-            *(self._record.due(f"{partition:02x}", until=until, limit=MOST_DUE) for partition in share)
-        )
-        for page in pages:
-            for task_id, time in page:
-                self._plan(task_id, time)
+        for task_id, time in await self._record.due(share, until=until, limit=MOST_DUE):
+            self._plan(task_id, time)
 
     async def recall(self) -> None:
         """The broker lost its messages: dispatch every waiting task again that may start.
@@ -65,8 +61,8 @@ class Sweeper:
         Raises StoreUnavailableError; then it is to be repeated.
         """
         recalled = 0
-        for partition in range(PARTITIONS):
-            task_ids = await self._record.unfinished(f"{partition:02x}")
+        for partition in PARTITION_NAMES:
+            task_ids = await self._record.unfinished(partition)
             for start in range(0, len(task_ids), RECALL_BATCH):
                 batch = task_ids[start : start + RECALL_BATCH]
                 recalled += sum(await asyncio.gather(*(self._recall(task_id) for task_id in batch)))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from shared.domain.task import Millis, Task, TaskEvent, TaskPriority
 
@@ -89,8 +89,8 @@ class Record(Protocol):
         """Up to `limit` events with a sequence above `after`, in order, without results."""
         ...
 
-    async def due(self, partition: str, *, until: Millis, limit: int) -> list[tuple[str, Millis]]:
-        """Up to `limit` tasks of the partition whose wake is at or before `until`, earliest first."""
+    async def due(self, partitions: Iterable[str], *, until: Millis, limit: int) -> list[tuple[str, Millis]]:
+        """Tasks whose wake is at or before `until`: of each partition up to `limit`, its earliest first."""
         ...
 
     async def unfinished(self, partition: str) -> list[str]:

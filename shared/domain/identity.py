@@ -8,6 +8,8 @@ import uuid
 PARTITIONS = 256
 """How many fixed shards all tasks fall into. It is part of the stored layout and never changes."""
 
+PARTITION_NAMES = tuple(f"{number:02x}" for number in range(PARTITIONS))
+
 _TASK_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _NAMESPACE = uuid.UUID("6f3a1f6e-0c9d-5f0e-9b57-7a5c4b1d2e80")
 

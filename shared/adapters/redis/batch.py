@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any
 
 import hiredis
@@ -17,14 +18,16 @@ from redis import exceptions
 from shared.ports import StoreFullError, StoreUnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from redis.asyncio import BlockingConnectionPool
     from redis.asyncio.connection import AbstractConnection
 
 MOST_IN_FLIGHT = 2
 """Pipelines under way at once. More would be smaller ones; with one, a call could wait two round trips."""
 
-LARGEST_PIPELINE = 256
-"""So that one pipeline does not hold up the server, or the memory, for long."""
+MOST_CALLS = 256
+"""Calls in a pipeline, so that one does not hold up the server, or the memory, for long."""
 
 UNREACHABLE = (exceptions.ConnectionError, exceptions.TimeoutError, TimeoutError, OSError)
 
@@ -41,7 +44,7 @@ class CallBatcher:
         """`deadline`: seconds within which a call is answered or fails."""
         self._pool = pool
         self._deadline = deadline
-        self._pending: list[tuple[bytes, asyncio.Future[Any]]] = []
+        self._pending: list[tuple[list[bytes], asyncio.Future[list[Any]]]] = []
         self._senders: set[asyncio.Task[None]] = set()
 
     async def call(self, *command: str | bytes | int) -> Any:
@@ -49,9 +52,14 @@ class CallBatcher:
 
         Raises StoreUnavailableError, StoreFullError, or the server's own `ResponseError` for a bad command.
         """
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        (reply,) = await self.call_all([command])
+        return reply
+
+    async def call_all(self, commands: Iterable[tuple[str | bytes | int, ...]]) -> list[Any]:
+        """The replies to several commands that travel together; raises what `call` does, for the first that fails."""
+        future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         # The stub takes the tuple to have one item.
-        packed = hiredis.pack_command(command)  # type: ignore[arg-type]
+        packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]
         self._pending.append((packed, future))
         if len(self._senders) < MOST_IN_FLIGHT:
             sender = asyncio.create_task(self._send_all())
@@ -66,19 +74,20 @@ class CallBatcher:
 
     async def _send_all(self) -> None:
         while self._pending:
-            batch, self._pending = self._pending[:LARGEST_PIPELINE], self._pending[LARGEST_PIPELINE:]
+            batch, self._pending = self._pending[:MOST_CALLS], self._pending[MOST_CALLS:]
+            replies: Iterator[Any]
             try:
-                replies = await self._exchange([command for command, _ in batch])
+                replies = iter(await self._exchange([command for commands, _ in batch for command in commands]))
             except UNREACHABLE as error:
-                replies = [_unavailable(error)] * len(batch)
+                replies = repeat(_unavailable(error))
             except BaseException as error:
                 # Nobody else knows of these callers: they must not wait for ever, whatever went wrong.
                 for _, future in batch:
                     if not future.done():
                         future.set_exception(StoreUnavailableError(f"the store client failed: {error!r}"))
                 raise
-            for (_, future), reply in zip(batch, replies, strict=True):
-                _settle(future, reply)
+            for commands, future in batch:
+                _settle(future, list(islice(replies, len(commands))))
 
     async def _exchange(self, commands: list[bytes]) -> list[Any]:
         async with asyncio.timeout(self._deadline):
@@ -108,17 +117,18 @@ async def _read(connection: AbstractConnection) -> Any:
         return error
 
 
-def _settle(future: asyncio.Future[Any], reply: Any) -> None:
+def _settle(future: asyncio.Future[list[Any]], replies: list[Any]) -> None:
     if future.done():
         return
-    if isinstance(reply, exceptions.OutOfMemoryError):
+    failed = next((reply for reply in replies if isinstance(reply, BaseException)), None)
+    if failed is None:
+        future.set_result(replies)
+    elif isinstance(failed, exceptions.OutOfMemoryError):
         future.set_exception(StoreFullError("the store has reached its memory limit"))
-    elif isinstance(reply, (exceptions.ConnectionError, exceptions.ReadOnlyError, exceptions.TryAgainError)):
-        future.set_exception(_unavailable(reply))
-    elif isinstance(reply, BaseException):
-        future.set_exception(reply)
+    elif isinstance(failed, (exceptions.ConnectionError, exceptions.ReadOnlyError, exceptions.TryAgainError)):
+        future.set_exception(_unavailable(failed))
     else:
-        future.set_result(reply)
+        future.set_exception(failed)
 
 
 def _unavailable(error: BaseException) -> StoreUnavailableError:

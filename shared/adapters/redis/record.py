@@ -24,6 +24,8 @@ from shared.domain.task import Timers
 from shared.ports import Appended, Conflict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from shared.domain.task import Millis, Task, TaskEvent
     from shared.ports import Change
 
@@ -106,12 +108,13 @@ class RedisRecord:
         stored = await self._batcher.call("LRANGE", self._log_key(task_id), after, after + limit - 1)
         return [codec.decode_event(entry[_APPEND_NAME_BYTES:]) for entry in stored]
 
-    async def due(self, partition: str, *, until: Millis, limit: int) -> list[tuple[str, Millis]]:
+    async def due(self, partitions: Iterable[str], *, until: Millis, limit: int) -> list[tuple[str, Millis]]:
         """See `shared.ports.Record.due`."""
-        reply = await self._batcher.call(
-            "ZRANGE", self._wakes_key(partition), "-inf", until, "BYSCORE", "LIMIT", 0, limit, "WITHSCORES"
+        replies = await self._batcher.call_all(
+            ("ZRANGE", self._wakes_key(partition), "-inf", until, "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
+            for partition in partitions
         )
-        return [(member.decode(), int(score)) for member, score in _pairs(reply)]
+        return [(member.decode(), int(score)) for reply in replies for member, score in _pairs(reply)]
 
     async def unfinished(self, partition: str) -> list[str]:
         """See `shared.ports.Record.unfinished`."""
