@@ -10,6 +10,9 @@ import structlog
 QUIET = ("aio_pika", "aiormq", "asyncio")
 """Libraries whose warnings repeat what our own logs say once."""
 
+_TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+"""Without the values of local variables: among them are payloads, which are nobody's business in a log."""
+
 
 def configure_logs(service: str, *, level: str, form: str) -> None:
     """Send all logs to stderr. `form` is "console", "json", or "auto": console on a terminal, else JSON."""
@@ -32,7 +35,7 @@ def configure_logs(service: str, *, level: str, form: str) -> None:
     final: list[structlog.typing.Processor] = (
         [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
         if console
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        else [_TRACEBACKS, structlog.processors.JSONRenderer()]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

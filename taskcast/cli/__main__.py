@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from taskcast.cli import main
+
+main()

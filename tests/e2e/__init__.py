@@ -1,0 +1,1 @@
+"""The whole system as its users meet it: gateways and workers as processes, on real servers."""
