@@ -98,7 +98,8 @@ class Gateway:
             listen=settings.grpc_listen,
             share_port=settings.share_port,
             call_deadline=settings.call_deadline,
-            max_streams=settings.max_calls + settings.max_watches,
+            max_calls=settings.max_calls,
+            max_watches=settings.max_watches,
             max_payload_bytes=settings.max_payload_bytes,
         )
         await hub.start()

@@ -55,6 +55,10 @@ class TooManyWatchesError(Fault):
     """This process holds as many watches as it may."""
 
 
+class TooManyCallsError(Fault):
+    """This process answers as many calls at once as it may."""
+
+
 class BacklogFullError(Fault):
     """The broker is away and as many tasks wait for it as may."""
 

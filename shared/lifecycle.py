@@ -80,26 +80,34 @@ class Supervisor:
         """Return once all copies have ended after SIGTERM or SIGINT."""
         for number in STOP_SIGNALS:
             signal.signal(number, self._stop)
-        self._children = [self._start() for _ in range(self._count)]
+        while len(self._children) < self._count and not self._stopping:
+            self._start()
         while not self._stopping:
-            # A signal interrupts the sleep, and a dead child is noticed soon enough.
+            # The children hear of a stop at once, from the signal handler; this loop within a moment.
             time.sleep(RESTART_PAUSE_SECONDS / 2)
-            for index, child in enumerate(self._children):
-                if child.poll() is not None and not self._stopping:
-                    log.warning("child.ended", pid=child.pid, status=child.returncode)
-                    time.sleep(RESTART_PAUSE_SECONDS)
-                    self._children[index] = self._start()
+            dead = [child for child in self._children if child.poll() is not None]
+            for child in dead:
+                log.warning("child.ended", pid=child.pid, status=child.returncode)
+            if dead:
+                time.sleep(RESTART_PAUSE_SECONDS)
+            for child in dead:
+                if not self._stopping:
+                    self._children.remove(child)
+                    self._start()
         for child in self._children:
             child.wait()
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(self._command, env=self._environment, preexec_fn=dying_with_parent())  # noqa: PLW1509
+    def _start(self) -> None:
+        child = subprocess.Popen(self._command, env=self._environment, preexec_fn=dying_with_parent())  # noqa: PLW1509
+        self._children.append(child)
+        if self._stopping:
+            # The signal came while it was being started, and the handler may not have known of it.
+            child.terminate()
 
     def _stop(self, _number: int, _frame: object) -> None:
         self._stopping = True
         for child in self._children:
-            if child.poll() is None:
-                child.send_signal(signal.SIGTERM)
+            child.terminate()
 
 
 def dying_with_parent() -> Callable[[], None] | None:

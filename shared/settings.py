@@ -36,5 +36,7 @@ def read_settings(kind: type[Settings]) -> Settings:
     except ValidationError as error:
         for problem in error.errors():
             variable = ".".join(str(part) for part in problem["loc"])
-            sys.stderr.write(f"{variable}={problem['input']!r} is not usable: {problem['msg']}.\n")
+            # An address may hold a password, and this line may end up in a log.
+            value = "" if variable.endswith("_URL") else f"={problem['input']!r}"
+            sys.stderr.write(f"{variable}{value} is not usable: {problem['msg']}.\n")
         raise SystemExit(2) from None

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from worker_service.registry import Handler
 
 CLAIM_PAUSE_SECONDS = 1.0
-"""A delivery that could not be claimed goes back after this, so that it does not circle while the record is away."""
+CLAIM_TRIES = 120
+"""While the record is away a delivery is kept, and given back only after minutes: RabbitMQ counts how often a message
+comes back, and since 4.0 drops it at the twentieth time."""
 
 log = structlog.get_logger(__name__)
 
@@ -70,11 +72,15 @@ class Executor:
             log.error("delivery.unreadable", error=str(error))  # noqa: TRY400  # A trace of the parser helps nobody.
             await delivery.ack()
             return
-        try:
-            run = await self._claim(task)
-        except (StoreUnavailableError, StoreFullError) as error:
-            log.warning("delivery.not_claimed", task_id=task.id, error=str(error))
-            await asyncio.sleep(CLAIM_PAUSE_SECONDS)
+        for _ in range(CLAIM_TRIES):
+            try:
+                run = await self._claim(task)
+            except (StoreUnavailableError, StoreFullError) as error:
+                log.warning("delivery.not_claimed", task_id=task.id, error=str(error))
+                await asyncio.sleep(CLAIM_PAUSE_SECONDS)
+            else:
+                break
+        else:
             await delivery.give_back()
             return
         await delivery.ack()

@@ -36,6 +36,7 @@ class Intake:
         self._running: set[asyncio.Task[None]] = set()
         self._consumer: Consumer | None = None
         self._prefetch = 0
+        self._ended = 0
         self._hold: asyncio.TimerHandle | None = None
         self._returning: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -90,6 +91,7 @@ class Intake:
 
     def _slot_freed(self, job: asyncio.Task[None]) -> None:
         self._running.discard(job)
+        self._ended += 1
         if self._stopping:
             return
         self._fill()
@@ -107,20 +109,17 @@ class Intake:
         """Start the clock when deliveries wait and no slot is free; stop it when none wait."""
         waiting = any(self._waiting.values())
         if waiting and self._hold is None:
-            self._hold = asyncio.get_running_loop().call_later(HOLD_SECONDS, self._held_too_long, self._turnover())
+            self._hold = asyncio.get_running_loop().call_later(HOLD_SECONDS, self._held_too_long, self._ended)
         elif not waiting and self._hold is not None:
             self._hold.cancel()
             self._hold = None
 
-    def _turnover(self) -> frozenset[int]:
-        """Identifies what runs now: while it changes, deliveries are getting their turn."""
-        return frozenset(map(id, self._running))
-
-    def _held_too_long(self, running_before: frozenset[int]) -> None:
+    def _held_too_long(self, ended_before: int) -> None:
         self._hold = None
-        if self._turnover() == running_before:
+        if self._ended == ended_before:
             self._give_back()
         else:
+            # Slots were freed meanwhile: deliveries are getting their turn.
             self._watch_hold()
 
     def _give_back(self) -> None:

@@ -18,8 +18,9 @@ class TaskFailed(Exception):  # It says what happened to the task, in the words 
     def __init__(self, code: str, message: str = "") -> None:
         """`code` is for programs, like `EMPTY`; `message` for people."""
         super().__init__(code, message)
-        self.code = code
-        self.message = message
+        # Handlers like to pass numbers and exceptions, too; the record takes text.
+        self.code = str(code)
+        self.message = str(message)
 
 
 class RetryLater(Exception):  # It is a request, not an error.
@@ -31,7 +32,7 @@ class RetryLater(Exception):  # It is a request, not an error.
             raise ValueError(f"after must be between 0 seconds and ten years, is {after}")
         super().__init__(after, message)
         self.after = after
-        self.message = message
+        self.message = str(message)
 
 
 class TaskCancelled(Exception):  # Like asyncio.CancelledError, it is no error.

@@ -42,6 +42,7 @@ TABLE: dict[type[Exception], Answer] = {
     faults.RequestIdReusedError: Answer(_C.ALREADY_EXISTS, "REQUEST_ID_REUSED"),
     faults.SequenceAheadError: Answer(_C.OUT_OF_RANGE, "SEQUENCE_AHEAD"),
     faults.TooManyWatchesError: Answer(_C.RESOURCE_EXHAUSTED, "TOO_MANY_WATCHES", retry_after=5),
+    faults.TooManyCallsError: Answer(_C.RESOURCE_EXHAUSTED, "RATE_LIMITED", retry_after=0.5),
     faults.BacklogFullError: Answer(_C.UNAVAILABLE, "BROKER_UNAVAILABLE", retry_after=5),
     faults.ShuttingDownError: Answer(_C.UNAVAILABLE, "SHUTTING_DOWN", retry_after=0.2),
     faults.NotImplementedYetError: Answer(_C.UNIMPLEMENTED, "NOT_IMPLEMENTED"),

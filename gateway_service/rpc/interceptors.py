@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import grpc
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # The only home of the error below.
 
-from gateway_service.faults import ShuttingDownError
+from gateway_service.faults import ShuttingDownError, TooManyCallsError
 from gateway_service.rpc.errors import to_status
 from shared.ports import StoreUnavailableError
 
@@ -31,9 +31,14 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
     Silence is for the client that has gone: its call was cancelled, or a write found nobody.
     """
 
-    def __init__(self, *, call_deadline: float) -> None:
-        """`call_deadline`: seconds that a unary call may take if its client sets no shorter deadline."""
+    def __init__(self, *, call_deadline: float, max_calls: int) -> None:
+        """`call_deadline`: seconds that a unary call may take if its client sets no shorter deadline.
+
+        `max_calls`: unary calls answered at once; watches have a bound of their own.
+        """
         self._call_deadline = call_deadline
+        self._max_calls = max_calls
+        self._calls = 0
 
     async def intercept_service(
         self,
@@ -64,12 +69,16 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         async def call(request: Any, context: Context) -> Any:
             granted: float | None = context.time_remaining()  # None where the client sets no deadline.
             limit = self._call_deadline if granted is None else min(granted * ANSWER_SHARE, self._call_deadline)
+            if self._calls >= self._max_calls:
+                raise TooManyCallsError(f"This gateway answers {self._max_calls} calls already; try again.")
+            self._calls += 1
             try:
                 async with asyncio.timeout(limit):
                     return await behaviour(request, context)
             except TimeoutError:
-                late = StoreUnavailableError(f"no answer within {limit:.3f} s")
-                await _abort(context, late, method)
+                raise StoreUnavailableError(f"no answer within {limit:.3f} s") from None
+            finally:
+                self._calls -= 1
 
         return _guarded(call, method)
 

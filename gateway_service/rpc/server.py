@@ -33,7 +33,8 @@ class RpcServer:
         listen: str,
         share_port: bool,
         call_deadline: float,
-        max_streams: int,
+        max_calls: int,
+        max_watches: int,
         max_payload_bytes: int,
     ) -> None:
         """`listen` is `host:port` or `unix:path`; with `share_port` other processes may serve the same port.
@@ -41,8 +42,9 @@ class RpcServer:
         Raises OSError with a sentence if the address cannot be had.
         """
         self._server = grpc.aio.server(
-            interceptors=[ErrorInterceptor(call_deadline=call_deadline)],
-            maximum_concurrent_rpcs=max_streams,
+            interceptors=[ErrorInterceptor(call_deadline=call_deadline, max_calls=max_calls)],
+            # The last resort, which answers without details; the two bounds below it answer with them.
+            maximum_concurrent_rpcs=2 * (max_calls + max_watches),
             options=[
                 ("grpc.so_reuseport", int(share_port)),
                 ("grpc.max_receive_message_length", max_payload_bytes + MESSAGE_OVERHEAD),

@@ -72,8 +72,11 @@ class FollowTask:
             elif after > task.sequence:
                 raise SequenceAheadError(after, task.sequence)
             watch = _Watch(self._record, feed, send, sequence=task.sequence if after is None else after)
-            if after is not None and (await watch.read_log() or task.status.is_terminal):
+            if after is not None and (await watch.read_log() or (after == task.sequence and task.status.is_terminal)):
                 return
+            if task.status.is_terminal:
+                # It expired between the two reads: an end that was not sent must not look like one that was.
+                raise TaskNotFoundError(task_id)
             await self._tail(watch, heartbeat)
         finally:
             self._hub.drop(feed)

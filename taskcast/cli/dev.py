@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 EXAMPLES = ("examples.files", "examples.images", "examples.demo")
+EXAMPLE_JOBS = {"demo.steps": '{"duration": 5}', "files.checksum": '{"path": "."}'}
 
 
 def dev(
@@ -114,17 +115,18 @@ def _modules(handlers: str | None, worker: WorkerSettings) -> tuple[str, ...]:
 
 def _invite(address: str, types: list[str], data: Path | None) -> None:
     server = "" if address == "127.0.0.1:50051" else f" --server {address}"
+    examples = [(type_, payload) for type_, payload in EXAMPLE_JOBS.items() if type_ in types] or [(types[0], "null")]
+    jobs = "\n".join(f"  taskcast{server} submit {type_} --payload '{payload}' --watch" for type_, payload in examples)
     kept = f"in {data}" if data else "until it stops (keep them with --data DIR)"
-    steps = json.dumps({"duration": 5})
-    body = json.dumps({"type": "demo.steps", "payload": {"duration": 5}})
+    type_, payload = examples[0]
+    body = json.dumps({"type": type_, "payload": json.loads(payload)})
     typer.echo(
         f"""Taskcast serves gRPC on {address} and keeps tasks {kept}.
 Handlers: {", ".join(types)}
 
 Paste one of these into another terminal:
 
-  taskcast{server} submit demo.steps --payload '{steps}' --watch
-  taskcast{server} submit files.checksum --payload '{{"path": "."}}' --watch
+{jobs}
   grpcurl -plaintext {address} list
   grpcurl -plaintext -d '{body}' {address} taskcast.v1.TaskService/SubmitTask
   grpcurl -plaintext -d '{{"task_id": "<id>", "after_sequence": 0}}' {address} taskcast.v1.TaskService/WatchTask

@@ -134,5 +134,5 @@ class PlainLines:
                 return view.activity or words.status_word(view.status)
 
     def _progress(self) -> tuple[str, str, str]:
-        percent = self._view.percent
-        return ("" if percent is None else f"{percent:3.0f} %", self._view.counts, self._view.activity)
+        # A line cannot show "unknown" as a moving bar does: what has reported no percentage is at the beginning.
+        return (f"{self._view.percent or 0:3.0f} %", self._view.counts, self._view.activity)

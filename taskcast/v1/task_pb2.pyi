@@ -551,8 +551,8 @@ Global___Task: _TypeAlias = Task  # noqa: Y015
 @_typing.final
 class TaskEvent(_message.Message):
     """One recorded change of one task. Set by the server.
-    It is what a watch streams, and also the body of the messages on the topic exchange "taskcast.events",
-    whose routing key is <partition>.<task_id>.<event type in lower case, without TYPE_>.
+    It is what a watch streams, and also the body of the messages on the topic exchange "taskcast.events" (of
+    another installation on the same broker: "<namespace>.events"), whose routing key is <partition>.<task_id>.<event type in lower case, without TYPE_>.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

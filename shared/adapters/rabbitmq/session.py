@@ -96,7 +96,9 @@ class Session:
                 pause = SHORTEST_PAUSE
                 await use(channel)
             except AMQP_FAILURES as error:
-                log.warning("rabbitmq.lost", connection=self._name, error=str(error) or type(error).__name__)
+                # Said once for each loss, not at each try to come back.
+                if pause == SHORTEST_PAUSE:
+                    log.warning("rabbitmq.lost", connection=self._name, error=str(error) or type(error).__name__)
             except Exception:
                 # A fault of ours must not end the channel for good: nobody would notice until work stands still.
                 log.exception("rabbitmq.owner_failed", connection=self._name)
@@ -107,7 +109,8 @@ class Session:
 
     async def _connect(self) -> AbstractConnection:
         async with self._connecting:
-            if self._connection is None or self._connection.is_closed:
+            # A connection's own `is_closed` says only whether this side closed it.
+            if self._connection is None or not self._connection.connected.is_set():
                 self._connection = await aio_pika.connect(self._url, timeout=CONNECT_SECONDS)
                 log.info("rabbitmq.connected", connection=self._name)
             return self._connection
