@@ -26,8 +26,7 @@ def main() -> None:
         return
 
     async def serve(stopping: asyncio.Event) -> None:
-        async with Gateway(settings):
-            await stopping.wait()
+        await lifecycle.serve_until(stopping, Gateway(settings))
 
     try:
         lifecycle.run(serve)

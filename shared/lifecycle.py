@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
 RESTART_PAUSE_SECONDS = 1.0
 """A child that dies is started again, but not in a hot loop."""
@@ -40,6 +41,22 @@ def run(main: Callable[[asyncio.Event], Coroutine[None, None, None]]) -> None:
         runner.run(with_signals())
 
 
+async def serve_until(stopping: asyncio.Event, service: AbstractAsyncContextManager[object]) -> None:
+    """Keep `service` entered until `stopping` is set; a start that is still waiting for something is given up then."""
+    starting = asyncio.ensure_future(service.__aenter__())
+    told = asyncio.ensure_future(stopping.wait())
+    await asyncio.wait([starting, told], return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        await stop_all([starting])
+        return
+    try:
+        await starting
+        await told
+    finally:
+        told.cancel()
+    await service.__aexit__(None, None, None)
+
+
 async def repeat(name: str, every: float, step: Callable[[], Awaitable[None]]) -> None:
     """Do `step` every so many seconds until cancelled. A failing step is logged and does not end the loop.
 
@@ -59,7 +76,7 @@ async def repeat(name: str, every: float, step: Callable[[], Awaitable[None]]) -
         await asyncio.sleep(max(every - (time.monotonic() - began), every / 10))
 
 
-async def stop_all(tasks: Sequence[asyncio.Task[None]]) -> None:
+async def stop_all(tasks: Sequence[asyncio.Task[Any]]) -> None:
     """Cancel tasks and wait until they have ended."""
     for task in tasks:
         task.cancel()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,7 @@ from taskcast.v1 import task_pb2, task_service_pb2, task_service_pb2_grpc
 from tests.deadlines import eventually_async
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable
 
     from shared.domain.task import Task
 
@@ -248,19 +247,6 @@ def fold(events: Iterable[task_pb2.TaskEvent], like: task_pb2.Task) -> Task:
         state = evolve(state, event)
     assert state is not None, "no events"
     return state
-
-
-async def submit_all(callers: Sequence[Caller], count: int, type_: str, payload: object = None) -> list[str]:
-    """Submit `count` tasks, all callers at once; their ids."""
-    ids: list[str] = []
-    numbers = iter(range(count))
-
-    async def client(caller: Caller) -> None:
-        for _ in numbers:
-            ids.append((await caller.submit(type_, payload)).id)
-
-    await asyncio.gather(*(client(caller) for caller in callers))
-    return ids
 
 
 async def all_finished(caller: Caller, ids: Iterable[str], *, within: float) -> list[task_pb2.Task]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,8 +37,12 @@ def main() -> None:
         return
 
     async def serve(stopping: asyncio.Event) -> None:
-        async with Worker(settings, handlers):
-            await stopping.wait()
+        worker = Worker(settings, handlers)
+        await lifecycle.serve_until(stopping, worker)
+        if worker.still_running:
+            # A handler that listens to nobody would keep its thread, or this loop, and so the process alive.
+            logging.shutdown()
+            os._exit(0)
 
     lifecycle.run(serve)
 

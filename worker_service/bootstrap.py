@@ -53,6 +53,8 @@ class Worker:
         self._handlers = handlers
         self._broker = broker
         self._stack = AsyncExitStack()
+        self.still_running = 0
+        """Once stopped: how many handlers run on, although their tasks are no longer theirs."""
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -113,6 +115,7 @@ class Worker:
             await intake.stop(settings.drain)
             executor.interrupt_all(Interruption.SHUTDOWN)
             await intake.join(HAND_BACK_SECONDS)
+            self.still_running = await executor.hand_back_the_rest(HAND_BACK_SECONDS)
             await consumer.close()
             await stop_all([synchronising])
 

@@ -98,6 +98,18 @@ class Executor:
         for run in list(self._runs.values()):
             run.interrupt(why)
 
+    async def hand_back_the_rest(self, seconds: float) -> int:
+        """Hand back what still runs although it was told to stop, within so many seconds; how much that is.
+
+        Whatever its handlers say later is refused.
+        """
+        runs = list(self._runs.values())
+        if runs:
+            log.warning("worker.handlers_still_run", tasks=[run.task.id for run in runs])
+            handing = [asyncio.ensure_future(run.finish(HandBack(attempt=run.attempt))) for run in runs]
+            await asyncio.wait(handing, timeout=seconds)
+        return len(runs)
+
     async def _claim(self, task: Task) -> Run | None:
         """The run, or None if there is nothing to run: claimed elsewhere, finished, or of an unknown type."""
         handler = self._handlers.get(task.spec.type)
@@ -116,8 +128,7 @@ class Executor:
             log.debug("task.not_claimed", task_id=task.id, reason=claimed.reason.value)
             return None
         failpoint("worker.claimed")
-        spec_payload = claimed.task.spec.payload
-        if spec_payload is None:
+        if claimed.task.spec.payload is None:
             raise StoreUnavailableError(f"task {task.id} came without its payload")
         return Run(claimed.task, self._journal, lease=self._lease)
 

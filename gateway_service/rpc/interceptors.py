@@ -7,10 +7,12 @@ import inspect
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # The only home of the error below.
 
-from gateway_service.faults import ShuttingDownError, TooManyCallsError
+from gateway_service.faults import InvalidRequestError, ShuttingDownError, TooManyCallsError
 from gateway_service.rpc.errors import to_status
+from shared.domain.submission import Violation
 from shared.ports import StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -53,14 +55,12 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         if handler.unary_unary is not None:
             return grpc.unary_unary_rpc_method_handler(
-                self._unary(handler.unary_unary, method),
-                request_deserializer=handler.request_deserializer,
+                self._unary(_reading(handler.unary_unary, handler.request_deserializer), method),
                 response_serializer=handler.response_serializer,
             )
         if handler.unary_stream is not None and inspect.iscoroutinefunction(handler.unary_stream):
             return grpc.unary_stream_rpc_method_handler(
-                self._stream(handler.unary_stream, method),
-                request_deserializer=handler.request_deserializer,
+                self._stream(_reading(handler.unary_stream, handler.request_deserializer), method),
                 response_serializer=handler.response_serializer,
             )
         return cast("grpc.RpcMethodHandler[Any, Any]", handler)
@@ -84,6 +84,23 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
 
     def _stream(self, behaviour: Behaviour, method: str) -> Behaviour:
         return _guarded(behaviour, method)
+
+
+def _reading(behaviour: Behaviour, deserializer: Callable[[bytes], Any] | None) -> Behaviour:
+    """Give `behaviour` the message that it takes.
+
+    The server would read it before any interceptor, and answer what cannot be read with the parser's own words.
+    """
+
+    async def call(body: bytes, context: Context) -> Any:
+        try:
+            request = body if deserializer is None else deserializer(body)
+        except DecodeError:
+            unreadable = Violation("request", "is not a message of the method's type, or is nested too deep")
+            raise InvalidRequestError([unreadable]) from None
+        return await behaviour(request, context)
+
+    return call
 
 
 def _guarded(behaviour: Behaviour, method: str) -> Behaviour:

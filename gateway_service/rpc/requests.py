@@ -121,7 +121,7 @@ def heartbeat_seconds(request: task_service_pb2.WatchTaskRequest) -> float:
         return DEFAULT_HEARTBEAT
     interval = request.heartbeat_interval
     seconds = interval.seconds + interval.nanos / NANOS
-    if not SHORTEST_HEARTBEAT <= seconds <= LONGEST_HEARTBEAT:
+    if not SHORTEST_HEARTBEAT <= seconds <= LONGEST_HEARTBEAT or not 0 <= interval.nanos < NANOS:
         raise InvalidRequestError([Violation("heartbeat_interval", "must be between 1 second and 5 minutes")])
     return seconds
 

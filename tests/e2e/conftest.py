@@ -17,9 +17,7 @@ __all__ = ["pytest_runtest_makereport"]
 
 
 @pytest.fixture(scope="session")
-def standing_stack(
-    tmp_path_factory: pytest.TempPathFactory, redis_url: str, rabbitmq_url: str
-) -> Iterator[Stack]:
+def standing_stack(tmp_path_factory: pytest.TempPathFactory, redis_url: str, rabbitmq_url: str) -> Iterator[Stack]:
     """Two gateways and two workers, with a lease of 2 s, for tests that leave every process alive."""
     folder = tmp_path_factory.mktemp("stack")
     with Stack(folder, redis_url=redis_url, rabbitmq_url=rabbitmq_url) as stack:

@@ -7,7 +7,9 @@ from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from shared.ports import BrokerUnavailableError
+import structlog
+
+from shared.ports import BrokerUnavailableError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
     from shared.ports import Delivery
 
 Line = tuple[str, "TaskPriority"]
+
+REPAIR_PAUSE_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -53,6 +59,7 @@ class LocalConsumer:
     queues: tuple[str, ...]
     on_delivery: Callable[[Delivery], None]
     prefetch: int = 0
+    closed: bool = False
     in_hand: dict[Line, set[LocalDelivery]] = field(default_factory=lambda: defaultdict(set))
 
     @property
@@ -62,8 +69,9 @@ class LocalConsumer:
 
     def resume(self, prefetch: int) -> None:
         """See `shared.ports.Consumer.resume`."""
-        self.prefetch = prefetch
-        self.broker.deliver_soon()
+        if not self.closed:
+            self.prefetch = prefetch
+            self.broker.deliver_soon()
 
     def pause(self) -> None:
         """See `shared.ports.Consumer.pause`."""
@@ -71,6 +79,7 @@ class LocalConsumer:
 
     async def close(self) -> None:
         """Stop for good; unsettled deliveries go back."""
+        self.closed = True
         self.pause()
         self.broker.forget(self)
         for deliveries in list(self.in_hand.values()):
@@ -102,7 +111,8 @@ class LocalSubscription:
 
     async def bind(self, pattern: str) -> bool:
         """See `shared.ports.Subscription.bind`."""
-        self.patterns.add(pattern)
+        if self._open:
+            self.patterns.add(pattern)
         return self._open
 
     def unbind(self, pattern: str) -> None:
@@ -159,7 +169,14 @@ class LocalBroker:
 
     async def guard_memory(self, on_loss: Callable[[], Awaitable[None]]) -> None:
         """See `shared.ports.Broker.guard_memory`. A new process starts with an empty broker, so once, now."""
-        await on_loss()
+        while not self._closed:
+            try:
+                await on_loss()
+            except (StoreUnavailableError, BrokerUnavailableError) as error:
+                log.warning("broker.repair_failed", error=str(error))
+                await asyncio.sleep(REPAIR_PAUSE_SECONDS)
+            else:
+                return
 
     async def close(self) -> None:
         """Forget everything."""

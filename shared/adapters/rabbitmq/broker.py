@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from shared.ports import Delivery
 
 DRAIN_SECONDS = 2.0
+REPAIR_PAUSE_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -78,6 +79,7 @@ class RabbitBroker:
                     await on_loss()
                 except (StoreUnavailableError, BrokerUnavailableError) as error:
                     log.warning("rabbitmq.repair_failed", error=str(error))
+                    await asyncio.sleep(REPAIR_PAUSE_SECONDS)
                     return
                 await self._topology.leave_marker(channel)
                 must_tell = False

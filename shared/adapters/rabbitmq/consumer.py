@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from aio_pika.abc import AbstractChannel
     from aiormq.abc import DeliveredMessage
     from aiormq.channel import Channel
+    from pamqp import commands
 
     from shared.adapters.rabbitmq.session import Session
     from shared.adapters.rabbitmq.topology import Topology
@@ -93,12 +94,19 @@ class RabbitConsumer:
         for queue in self._queues:
             await self._topology.declare_queue(channel, queue)
         underlay = await underlay_of(channel, self._changed)
-        # A deleted queue ends its consumers: begin again on a new channel, which declares the queue.
-        underlay.on_consumer_cancel_callbacks.add(lambda _: asyncio.ensure_future(channel.close()))
+        queue_gone = False
+
+        def on_queue_gone(_: commands.Basic.Cancel) -> None:
+            nonlocal queue_gone
+            queue_gone = True
+            self._changed.set()
+
+        underlay.on_consumer_cancel_callbacks.add(on_queue_gone)
         tags: list[str] = []
         prefetch = 0
         try:
-            while not underlay.is_closed:
+            # A deleted queue ends its consumers: the next channel begins again and declares the queue.
+            while not (underlay.is_closed or queue_gone):
                 self._changed.clear()
                 if self._wanted_prefetch != prefetch:
                     # A consumer keeps the prefetch it was started with, so another one means another consumer.

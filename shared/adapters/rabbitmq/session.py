@@ -27,6 +27,9 @@ HEARTBEAT_SECONDS = 10
 """A dead peer is noticed after about three heartbeats."""
 
 CONNECT_SECONDS = 10.0
+CLOSE_SECONDS = 2.0
+"""For a farewell that a hung broker does not answer: a stopping process meets several of them, one by one."""
+
 SHORTEST_PAUSE = 0.1
 LONGEST_PAUSE = 3.0
 
@@ -84,21 +87,24 @@ class Session:
         await asyncio.gather(*owners, return_exceptions=True)
         if self._connection is not None:
             with suppress(*AMQP_FAILURES):
-                await asyncio.wait_for(self._connection.close(), CONNECT_SECONDS)
+                await asyncio.wait_for(self._connection.close(), CLOSE_SECONDS)
 
     async def _own(self, use: Callable[[AbstractChannel], Awaitable[None]], *, confirms: bool) -> None:
         pause = SHORTEST_PAUSE
+        told = False
         while not self._closed:
             channel: AbstractChannel | None = None
             try:
                 connection = await self._connect()
                 channel = await connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
                 pause = SHORTEST_PAUSE
+                told = False
                 await use(channel)
             except AMQP_FAILURES as error:
                 # Said once for each loss, not at each try to come back.
-                if pause == SHORTEST_PAUSE:
+                if not told:
                     log.warning("rabbitmq.lost", connection=self._name, error=str(error) or type(error).__name__)
+                told = True
             except Exception:
                 # A fault of ours must not end the channel for good: nobody would notice until work stands still.
                 log.exception("rabbitmq.owner_failed", connection=self._name)
@@ -137,4 +143,4 @@ async def _discard(channel: AbstractChannel | None) -> None:
     if channel is None:
         return
     with suppress(*AMQP_FAILURES):
-        await asyncio.wait_for(channel.close(), CONNECT_SECONDS)
+        await asyncio.wait_for(channel.close(), CLOSE_SECONDS)

@@ -62,6 +62,8 @@ class RabbitSubscription:
     def unbind(self, pattern: str) -> None:
         """See `shared.ports.Subscription.unbind`."""
         self._wanted.discard(pattern)
+        if waiting := self._waiting.pop(pattern, None):
+            waiting.set_result(False)
         self._changed.set()
 
     async def close(self) -> None:

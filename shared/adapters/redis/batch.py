@@ -29,6 +29,14 @@ MOST_IN_FLIGHT = 2
 MOST_CALLS = 256
 """Calls in a pipeline, so that one does not hold up the server, or the memory, for long."""
 
+AWAY = (
+    exceptions.ConnectionError,
+    exceptions.ReadOnlyError,
+    exceptions.TryAgainError,
+    exceptions.ClusterDownError,
+)
+"""Replies of a server that cannot do its work just now."""
+
 UNREACHABLE = (exceptions.ConnectionError, exceptions.TimeoutError, TimeoutError, OSError)
 
 
@@ -44,8 +52,9 @@ class CallBatcher:
         """`deadline`: seconds within which a call is answered or fails."""
         self._pool = pool
         self._deadline = deadline
-        self._pending: list[tuple[list[bytes], asyncio.Future[list[Any]]]] = []
+        self._pending: list[tuple[list[bytes], asyncio.Future[list[Any]], float]] = []
         self._senders: set[asyncio.Task[None]] = set()
+        self._under_way = 0
 
     async def call(self, *command: str | bytes | int) -> Any:
         """The reply to one command.
@@ -57,11 +66,13 @@ class CallBatcher:
 
     async def call_all(self, commands: Iterable[tuple[str | bytes | int, ...]]) -> list[Any]:
         """The replies to several commands that travel together; raises what `call` does, for the first that fails."""
-        future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[list[Any]] = loop.create_future()
         # The stub takes the tuple to have one item.
         packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]
-        self._pending.append((packed, future))
-        if len(self._senders) < MOST_IN_FLIGHT:
+        self._pending.append((packed, future, loop.time() + self._deadline))
+        if self._under_way < MOST_IN_FLIGHT:
+            self._under_way += 1
             sender = asyncio.create_task(self._send_all())
             self._senders.add(sender)
             sender.add_done_callback(self._senders.discard)
@@ -73,24 +84,35 @@ class CallBatcher:
             await asyncio.wait(self._senders)
 
     async def _send_all(self) -> None:
-        while self._pending:
-            batch, self._pending = self._pending[:MOST_CALLS], self._pending[MOST_CALLS:]
-            replies: Iterator[Any]
-            try:
-                replies = iter(await self._exchange([command for commands, _ in batch for command in commands]))
-            except UNREACHABLE as error:
-                replies = repeat(_unavailable(error))
-            except BaseException as error:
-                # Nobody else knows of these callers: they must not wait for ever, whatever went wrong.
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(StoreUnavailableError(f"the store client failed: {error!r}"))
-                raise
-            for commands, future in batch:
-                _settle(future, list(islice(replies, len(commands))))
+        try:
+            while self._pending:
+                await self._send_some()
+        finally:
+            # In the same turn that found nothing to send: a call of the next one must start another sender.
+            self._under_way -= 1
 
-    async def _exchange(self, commands: list[bytes]) -> list[Any]:
-        async with asyncio.timeout(self._deadline):
+    async def _send_some(self) -> None:
+        batch, self._pending = self._pending[:MOST_CALLS], self._pending[MOST_CALLS:]
+        replies: Iterator[Any]
+        try:
+            # The deadline of the call that has waited longest, behind other pipelines perhaps, holds for all.
+            sent = [command for commands, _, _ in batch for command in commands]
+            replies = iter(await self._exchange(sent, until=batch[0][2]))
+        except UNREACHABLE as error:
+            replies = repeat(_unavailable(error))
+        except BaseException as error:
+            # Nobody else knows of these callers: they must not wait for ever, whatever went wrong.
+            for _, future, _ in batch:
+                if not future.done():
+                    future.set_exception(StoreUnavailableError(f"the store client failed: {error!r}"))
+            raise
+        for commands, future, _ in batch:
+            _settle(future, list(islice(replies, len(commands))))
+
+    async def _exchange(self, commands: list[bytes], *, until: float) -> list[Any]:
+        if until <= asyncio.get_running_loop().time():
+            raise TimeoutError
+        async with asyncio.timeout_at(until):
             try:
                 return await self._exchange_once(commands)
             except (exceptions.ConnectionError, OSError):
@@ -125,7 +147,7 @@ def _settle(future: asyncio.Future[list[Any]], replies: list[Any]) -> None:
         future.set_result(replies)
     elif isinstance(failed, exceptions.OutOfMemoryError):
         future.set_exception(StoreFullError("the store has reached its memory limit"))
-    elif isinstance(failed, (exceptions.ConnectionError, exceptions.ReadOnlyError, exceptions.TryAgainError)):
+    elif isinstance(failed, AWAY):
         future.set_exception(_unavailable(failed))
     else:
         future.set_exception(failed)

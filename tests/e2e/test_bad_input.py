@@ -1,0 +1,338 @@
+"""Bad input: the right code, the field by its name, and nothing recorded. With pytest-grpc's fixtures."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from google.protobuf import struct_pb2
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from taskcast.v1 import (
+    admin_service_pb2,
+    admin_service_pb2_grpc,
+    task_pb2,
+    task_service_pb2,
+    task_service_pb2_grpc,
+)
+from tests.clients import NO_PROXY, Problem, problem_of, value
+from tests.stack import Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.e2e
+
+UNKNOWN = "00000000-0000-7000-8000-000000000000"
+TEN_YEARS = 10 * 365 * 86_400
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, redis_url: str, rabbitmq_url: str) -> Iterator[Stack]:
+    with Stack(tmp_path_factory.mktemp("bad"), redis_url=redis_url, rabbitmq_url=rabbitmq_url) as stack:
+        yield stack.start(gateways=1, workers=0)
+
+
+@pytest.fixture(scope="module")
+def grpc_addr(stack: Stack) -> str:
+    return stack.address
+
+
+@pytest.fixture(scope="module")
+def grpc_server(stack: Stack) -> Stack:
+    """What pytest-grpc would start itself, with servicers that are not asynchronous."""
+    return stack
+
+
+@pytest.fixture(scope="module")
+def grpc_channel(grpc_create_channel: Callable[..., grpc.Channel]) -> Iterator[grpc.Channel]:
+    with grpc_create_channel(None, [NO_PROXY]) as channel:
+        yield channel
+
+
+@pytest.fixture(scope="module")
+def grpc_stub_cls() -> type[task_service_pb2_grpc.TaskServiceStub]:
+    return task_service_pb2_grpc.TaskServiceStub
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_recorded(stack: Stack) -> Iterator[None]:
+    yield
+    assert stack.keys() == set()
+
+
+def _submit(**fields: Any) -> task_service_pb2.SubmitTaskRequest:
+    return task_service_pb2.SubmitTaskRequest(**{"type": "test.echo", **fields})
+
+
+def _policy(**fields: Any) -> task_service_pb2.SubmitTaskRequest:
+    return _submit(retry_policy=task_pb2.RetryPolicy(**fields))
+
+
+def _hook(**fields: Any) -> task_service_pb2.SubmitTaskRequest:
+    return _submit(webhooks=[task_pb2.Webhook(**{"url": "https://example.com/hook", **fields})])
+
+
+def _in_years(years: float) -> Timestamp:
+    return Timestamp(seconds=int(time.time() + years * 365 * 86_400))
+
+
+def _number(number: float) -> struct_pb2.Value:
+    return struct_pb2.Value(number_value=number)
+
+
+def _durations(field: str) -> dict[str, tuple[task_service_pb2.SubmitTaskRequest, str]]:
+    """Requests with each kind of bad duration in one field."""
+    bad = {
+        "negative": Duration(seconds=-1),
+        "a little negative": Duration(nanos=-1),
+        "beyond ten years": Duration(seconds=TEN_YEARS + 1),
+        "absurd": Duration(seconds=2**62),
+        "with nanos out of range": Duration(seconds=1, nanos=1_000_000_000),
+    }
+    name = field.rpartition(".")[2]
+    make = _policy if field.startswith("retry_policy.") else _submit
+    return {f"{field} {what}": (make(**{name: duration}), field) for what, duration in bad.items()}
+
+
+SUBMITS: dict[str, tuple[task_service_pb2.SubmitTaskRequest, str]] = {
+    "no type": (_submit(type=""), "type"),
+    "an over-long type": (_submit(type="t" * 129), "type"),
+    "a type with a space": (_submit(type="a b"), "type"),
+    "a type with a line end": (_submit(type="a\n"), "type"),
+    "a type that begins with a dot": (_submit(type=".a"), "type"),
+    "a type that is not ASCII": (_submit(type="bäh"), "type"),
+    "an over-long queue": (_submit(queue="q" * 65), "queue"),
+    "a queue with a wildcard": (_submit(queue="a.*"), "queue"),
+    "a payload over 1 MiB": (_submit(payload=value("x" * (1 << 20))), "payload"),
+    "a payload that is NaN": (_submit(payload=_number(math.nan)), "payload"),
+    "a payload with infinity inside": (
+        _submit(payload=struct_pb2.Value(list_value=struct_pb2.ListValue(values=[_number(-math.inf)]))),
+        "payload",
+    ),
+    "a payload with an unset value inside": (
+        _submit(payload=struct_pb2.Value(list_value=struct_pb2.ListValue(values=[struct_pb2.Value()]))),
+        "payload",
+    ),
+    "33 labels": (_submit(labels={f"l{n}": "" for n in range(33)}), "labels"),
+    "an empty label key": (_submit(labels={"": "v"}), "labels['']"),
+    "a label key of 64 characters": (_submit(labels={"k" * 64: "v"}), f"labels['{'k' * 64}']"),
+    "a label key with a space": (_submit(labels={"a b": "v"}), "labels['a b']"),
+    "a label value of 256 characters": (_submit(labels={"k": "v" * 256}), "labels['k']"),
+    "an unknown priority": (_submit(priority=4), "priority"),
+    "a negative priority": (_submit(priority=-1), "priority"),
+    "a schedule time in 11 years": (_submit(schedule_time=_in_years(11)), "schedule_time"),
+    "a schedule time before 1970": (_submit(schedule_time=Timestamp(seconds=-1)), "schedule_time"),
+    "an absurd schedule time": (_submit(schedule_time=Timestamp(seconds=2**62)), "schedule_time"),
+    "a schedule time with bad nanos": (
+        _submit(schedule_time=Timestamp(seconds=1, nanos=-1)),
+        "schedule_time",
+    ),
+    **_durations("timeout"),
+    **_durations("attempt_timeout"),
+    **_durations("estimated_duration"),
+    **_durations("retention"),
+    **_durations("retry_policy.initial_backoff"),
+    **_durations("retry_policy.max_backoff"),
+    "101 attempts": (_policy(max_attempts=101), "retry_policy.max_attempts"),
+    "negative attempts": (_policy(max_attempts=-1), "retry_policy.max_attempts"),
+    "a multiplier of 0.5": (_policy(backoff_multiplier=0.5), "retry_policy.backoff_multiplier"),
+    "a negative multiplier": (_policy(backoff_multiplier=-1), "retry_policy.backoff_multiplier"),
+    "a multiplier that is NaN": (_policy(backoff_multiplier=math.nan), "retry_policy.backoff_multiplier"),
+    "an infinite multiplier": (_policy(backoff_multiplier=math.inf), "retry_policy.backoff_multiplier"),
+    "9 webhooks": (
+        _submit(webhooks=[task_pb2.Webhook(url=f"https://example.com/{n}") for n in range(9)]),
+        "webhooks",
+    ),
+    "a webhook without url": (_hook(url=""), "webhooks[0].url"),
+    "a webhook to a file": (_hook(url="file:///etc/passwd"), "webhooks[0].url"),
+    "a webhook without host": (_hook(url="https:///path"), "webhooks[0].url"),
+    "a webhook with a bad port": (_hook(url="https://example.com:99999/"), "webhooks[0].url"),
+    "a webhook with credentials": (_hook(url="https://me:secret@example.com/"), "webhooks[0].url"),
+    "a webhook with a user": (_hook(url="https://me@example.com/"), "webhooks[0].url"),
+    "a webhook with a space": (_hook(url="https://example.com/a b"), "webhooks[0].url"),
+    "a webhook with a line end": (_hook(url="https://example.com/\r\nX: y"), "webhooks[0].url"),
+    "an over-long webhook": (_hook(url="https://example.com/" + "x" * 2_048), "webhooks[0].url"),
+    "a webhook for an unknown status": (_hook(statuses=[99]), "webhooks[0].statuses"),
+    "a webhook for no status": (_hook(statuses=[0]), "webhooks[0].statuses"),
+    "a webhook with a header that ends a line": (
+        _hook(headers={"X-A": "1\r\nHost: evil"}),
+        "webhooks[0].headers['X-A']",
+    ),
+    "a webhook with a header name that ends a line": (
+        _hook(headers={"X-A\r\nHost": "1"}),
+        r"webhooks[0].headers['X-A\r\nHost']",
+    ),
+    "a webhook with 17 headers": (
+        _hook(headers={f"X-{n}": "" for n in range(17)}),
+        "webhooks[0].headers",
+    ),
+    "a webhook with large headers": (_hook(headers={"X-A": "x" * 5_000}), "webhooks[0].headers"),
+    "a request_id of 129 characters": (_submit(request_id="r" * 129), "request_id"),
+}
+
+
+def _refusal(call: Callable[[], Any]) -> Problem:
+    with pytest.raises(grpc.RpcError) as raised:
+        call()
+    return problem_of(raised.value)
+
+
+def _expect_invalid(problem: Problem, field: str) -> None:
+    assert problem.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert (problem.domain, problem.reason) == ("taskcast", "INVALID_REQUEST")
+    assert problem.fields == (field,)
+    assert problem.retry_after is None
+
+
+@pytest.mark.parametrize(("request_", "field"), SUBMITS.values(), ids=SUBMITS)
+def test_a_bad_submit_is_refused_by_the_name_of_the_field_and_records_nothing(
+    grpc_stub: Any, request_: task_service_pb2.SubmitTaskRequest, field: str
+) -> None:
+    _expect_invalid(_refusal(lambda: grpc_stub.SubmitTask(request_, timeout=10)), field)
+
+
+def test_everything_that_is_wrong_is_said_at_once(grpc_stub: Any) -> None:
+    request = _submit(type="", queue="?", labels={"": ""}, request_id="r" * 129)
+    problem = _refusal(lambda: grpc_stub.SubmitTask(request, timeout=10))
+
+    assert problem.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert set(problem.fields) == {"type", "queue", "labels['']", "request_id"}
+
+
+MALFORMED_IDS = {
+    "none": "",
+    "a word": "task",
+    "upper case": UNKNOWN.replace("0", "A"),
+    "braces": "{" + UNKNOWN + "}",
+    "without hyphens": UNKNOWN.replace("-", ""),
+    "with a line end": UNKNOWN + "\n",
+    "with a wildcard": UNKNOWN[:-1] + "*",
+    "very long": "0" * 10_000,
+}
+
+
+@pytest.mark.parametrize("task_id", MALFORMED_IDS.values(), ids=MALFORMED_IDS)
+def test_a_malformed_task_id_is_refused_everywhere(grpc_stub: Any, task_id: str) -> None:
+    for call in (
+        lambda: grpc_stub.GetTask(task_service_pb2.GetTaskRequest(task_id=task_id), timeout=10),
+        lambda: grpc_stub.CancelTask(task_service_pb2.CancelTaskRequest(task_id=task_id), timeout=10),
+        lambda: list(grpc_stub.WatchTask(task_service_pb2.WatchTaskRequest(task_id=task_id), timeout=10)),
+    ):
+        _expect_invalid(_refusal(call), "task_id")
+
+
+WATCHES: dict[str, tuple[task_service_pb2.WatchTaskRequest, str]] = {
+    "a heartbeat of 0.1 s": (
+        task_service_pb2.WatchTaskRequest(heartbeat_interval=Duration(nanos=100_000_000)),
+        "heartbeat_interval",
+    ),
+    "a heartbeat of 0": (task_service_pb2.WatchTaskRequest(heartbeat_interval=Duration()), "heartbeat_interval"),
+    "a heartbeat of an hour": (
+        task_service_pb2.WatchTaskRequest(heartbeat_interval=Duration(seconds=3_600)),
+        "heartbeat_interval",
+    ),
+    "a negative heartbeat": (
+        task_service_pb2.WatchTaskRequest(heartbeat_interval=Duration(seconds=-5)),
+        "heartbeat_interval",
+    ),
+    "a heartbeat with bad nanos": (
+        task_service_pb2.WatchTaskRequest(heartbeat_interval=Duration(seconds=2, nanos=2**31 - 1)),
+        "heartbeat_interval",
+    ),
+    "a negative after_sequence": (task_service_pb2.WatchTaskRequest(after_sequence=-1), "after_sequence"),
+}
+
+
+@pytest.mark.parametrize(("request_", "field"), WATCHES.values(), ids=WATCHES)
+def test_a_bad_watch_is_refused_by_the_name_of_the_field(
+    grpc_stub: Any, request_: task_service_pb2.WatchTaskRequest, field: str
+) -> None:
+    request_.task_id = UNKNOWN
+    _expect_invalid(_refusal(lambda: list(grpc_stub.WatchTask(request_, timeout=10))), field)
+
+
+def test_an_over_long_reason_to_cancel_is_refused(grpc_stub: Any) -> None:
+    request = task_service_pb2.CancelTaskRequest(task_id=UNKNOWN, reason="r" * 1_025)
+    _expect_invalid(_refusal(lambda: grpc_stub.CancelTask(request, timeout=10)), "reason")
+
+
+def test_an_unknown_task_is_not_found(grpc_stub: Any) -> None:
+    for call in (
+        lambda: grpc_stub.GetTask(task_service_pb2.GetTaskRequest(task_id=UNKNOWN), timeout=10),
+        lambda: grpc_stub.CancelTask(task_service_pb2.CancelTaskRequest(task_id=UNKNOWN), timeout=10),
+        lambda: list(grpc_stub.WatchTask(task_service_pb2.WatchTaskRequest(task_id=UNKNOWN), timeout=10)),
+    ):
+        problem = _refusal(call)
+        assert problem.code is grpc.StatusCode.NOT_FOUND
+        assert (problem.domain, problem.reason) == ("taskcast", "TASK_NOT_FOUND")
+
+
+NOT_SERVED: dict[str, Any] = {
+    "RetryTask": task_service_pb2.RetryTaskRequest(),
+    "ListTasks": task_service_pb2.ListTasksRequest(),
+    "WatchTasks": task_service_pb2.WatchTasksRequest(),
+    "BatchSubmitTasks": task_service_pb2.BatchSubmitTasksRequest(),
+    "BatchGetTasks": task_service_pb2.BatchGetTasksRequest(),
+    "BatchCancelTasks": task_service_pb2.BatchCancelTasksRequest(),
+    "ListQueues": admin_service_pb2.ListQueuesRequest(),
+    "ListWorkers": admin_service_pb2.ListWorkersRequest(),
+    "ListWebhookDeliveries": admin_service_pb2.ListWebhookDeliveriesRequest(),
+    "RedeliverWebhook": admin_service_pb2.RedeliverWebhookRequest(),
+}
+
+
+@pytest.mark.parametrize("method", NOT_SERVED)
+def test_a_method_that_is_not_served_yet_says_so(grpc_stub: Any, grpc_channel: grpc.Channel, method: str) -> None:
+    admin = admin_service_pb2_grpc.AdminServiceStub(grpc_channel)
+    stub = grpc_stub if hasattr(grpc_stub, method) else admin
+
+    def call() -> Any:
+        answer = getattr(stub, method)(NOT_SERVED[method], timeout=10)
+        return list(answer) if method == "WatchTasks" else answer
+
+    problem = _refusal(call)
+    assert problem.code is grpc.StatusCode.UNIMPLEMENTED
+    assert (problem.domain, problem.reason) == ("taskcast", "NOT_IMPLEMENTED")
+    assert method in problem.message
+
+
+def _field(number: int, body: bytes) -> bytes:
+    """A length-delimited field in protobuf's wire format."""
+    size, length = bytearray(), len(body)
+    while length > 0x7F:
+        size.append(length & 0x7F | 0x80)
+        length >>= 7
+    size.append(length)
+    return bytes([number << 3 | 2]) + bytes(size) + body
+
+
+def _nested(levels: int) -> bytes:
+    """A SubmitTaskRequest whose payload is so many lists deep. Protobuf itself would not write it."""
+    body = struct_pb2.Value(bool_value=True).SerializeToString()
+    for _ in range(levels):
+        body = _field(6, _field(1, body))  # Value.list_value, ListValue.values
+    return _field(1, b"test.echo") + _field(2, body)
+
+
+UNREADABLE = {
+    "nested deep": _nested(60),
+    "nested very deep": _nested(20_000),
+    "no message": b"\xff\xff\xff",
+    "a type that is not UTF-8": b"\x0a\x02\xc3\x28",
+}
+
+
+@pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_request_that_cannot_be_read_is_bad_input_like_any_other(grpc_channel: grpc.Channel, body: bytes) -> None:
+    send: Any = grpc_channel.unary_unary("/taskcast.v1.TaskService/SubmitTask")
+    _expect_invalid(_refusal(lambda: send(body, timeout=10)), "request")
+
+
+def test_a_watch_that_cannot_be_read_is_bad_input_like_any_other(grpc_channel: grpc.Channel) -> None:
+    watch: Any = grpc_channel.unary_stream("/taskcast.v1.TaskService/WatchTask")
+    _expect_invalid(_refusal(lambda: list(watch(UNREADABLE["no message"], timeout=10))), "request")

@@ -1,0 +1,1 @@
+"""The whole system while something is killed, paused or cut off."""

@@ -1,0 +1,1 @@
+"""Parts of the system on real servers, within the test's own process."""
