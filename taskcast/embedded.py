@@ -48,13 +48,17 @@ class EmbeddedStore:
         try:
             self._start(self._scratch)
         except BaseException:
-            self.__exit__(None, None, None)
+            self.close()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the server and forget its scratch folder."""
         if self._process is not None:
             self._process.terminate()
             try:

@@ -180,3 +180,9 @@ def children_of(pid: int) -> list[int]:
 def is_alive(pid: int) -> bool:
     """Whether there is such a process."""
     return Path(f"/proc/{pid}").exists()
+
+
+def resident_bytes(pid: int) -> int:
+    """How much memory a process has in use."""
+    pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")

@@ -62,6 +62,7 @@ class Executor:
         self._lease = lease
         self._max_result_bytes = max_result_bytes
         self._runs: dict[str, Run] = {}
+        self._ended_early: dict[str, int] = {}
 
     async def execute(self, delivery: Delivery) -> None:
         """Carry out one delivery. Raises nothing: whatever happens ends in the record or the log."""
@@ -73,6 +74,7 @@ class Executor:
             await delivery.ack()
             return
         for _ in range(CLAIM_TRIES):
+            self._ended_early[task.id] = 0
             try:
                 run = await self._claim(task)
             except (StoreUnavailableError, StoreFullError) as error:
@@ -81,8 +83,12 @@ class Executor:
             else:
                 break
         else:
+            self._ended_early.pop(task.id, None)
             await delivery.give_back()
             return
+        if run is not None:
+            self._begin(run)
+        self._ended_early.pop(task.id, None)
         await delivery.ack()
         if run is not None:
             await self._carry_out(run)
@@ -92,6 +98,9 @@ class Executor:
         run = self._runs.get(task_id)
         if run is not None and run.attempt == attempt:
             run.interrupt(why)
+        elif task_id in self._ended_early:
+            # The word of its end has overtaken the answer to its claim.
+            self._ended_early[task_id] = attempt
 
     def interrupt_all(self, why: Interruption) -> None:
         """Tell everything that runs to stop."""
@@ -132,10 +141,14 @@ class Executor:
             raise StoreUnavailableError(f"task {task.id} came without its payload")
         return Run(claimed.task, self._journal, lease=self._lease)
 
+    def _begin(self, run: Run) -> None:
+        self._leases.hold(run.task.id, run.attempt)
+        self._runs[run.task.id] = run
+        if self._ended_early.pop(run.task.id, 0) == run.attempt:
+            run.interrupt(Interruption.ENDED)
+
     async def _carry_out(self, run: Run) -> None:
         task = run.task
-        self._leases.hold(task.id, task.attempt)
-        self._runs[task.id] = run
         try:
             ended = await self._perform(run)
             if ended is not None:
@@ -149,6 +162,8 @@ class Executor:
         """Run the handler. None if there is nothing to record, since the task has moved on without it."""
         handler = self._handlers[run.task.spec.type]
         payload = decode_json(run.task.spec.payload or b"")
+        if run.context.cancelled:
+            return self._interrupted(run, asyncio.CancelledError())
         try:
             if handler.is_async:
                 job = asyncio.ensure_future(handler(run.context, payload))

@@ -61,14 +61,22 @@ def of_exception(attempt: int, raised: BaseException) -> Outcome:
             after = None if raised.after is None else round(raised.after * 1_000)
             return Retry(attempt=attempt, error=error, after=after)
         case _:
-            message = f"{type(raised).__name__}: {raised}" if str(raised) else type(raised).__name__
-            return Retry(attempt=attempt, error=TaskError(code="UNHANDLED_EXCEPTION", message=_cut(message)))
+            return Retry(attempt=attempt, error=TaskError(code="UNHANDLED_EXCEPTION", message=_described(raised)))
 
 
 def unknown_type(attempt: int, type_: str) -> Outcome:
     """ERROR: no handler of this worker serves the task's type."""
     message = f"No handler for type {type_!r} is installed in the worker that took the task."
     return Abort(attempt=attempt, error=TaskError(code="UNKNOWN_TASK_TYPE", message=message))
+
+
+def _described(raised: BaseException) -> str:
+    name = type(raised).__name__
+    try:
+        text = str(raised)
+    except Exception:  # noqa: BLE001  # It is the handler's own class, and its name still says something.
+        text = ""
+    return _cut(f"{name}: {text}" if text else name)
 
 
 def _cut(text: str) -> str:

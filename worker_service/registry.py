@@ -72,6 +72,8 @@ def task(
     says has precedence, and the worker's settings stand in for what neither says.
     Raises HandlerError for a declaration that cannot work.
     """
+    if not isinstance(type_, str):
+        raise HandlerError('@task needs the type of its tasks: @task("report.render").')
     limits = Limits()
     where = f"@task({type_!r})"
     if not NAME.fullmatch(type_) or len(type_) > limits.type_length:

@@ -69,6 +69,10 @@ def dev(
                     else:
                         _invite(stack.address, sorted(found), data)
                         await stopping.wait()
+                if stack.still_running:
+                    # A handler that listens to nobody would keep its thread, or this loop, and so the process alive.
+                    store.close()
+                    os._exit(status)
 
             lifecycle.run(serve)
     except (EmbeddedStoreError, HandlerError, OSError) as error:
@@ -94,13 +98,19 @@ class _Embedded:
             broker = LocalBroker()
             stack.push_async_callback(broker.close)
             gateway = await stack.enter_async_context(Gateway(self._gateway_settings, broker=broker))
-            await stack.enter_async_context(Worker(self._worker_settings, self._handlers, broker=broker))
+            self._worker = Worker(self._worker_settings, self._handlers, broker=broker)
+            await stack.enter_async_context(self._worker)
             host = self._gateway_settings.grpc_listen.rpartition(":")[0]
             self.address = f"{host}:{gateway.port}"
             self._stack = stack.pop_all()
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
+
+    @property
+    def still_running(self) -> int:
+        """Once left: how many handlers run on although they were told to stop."""
+        return self._worker.still_running
 
 
 def _modules(handlers: str | None, worker: WorkerSettings) -> tuple[str, ...]:

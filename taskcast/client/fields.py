@@ -15,7 +15,7 @@ Json: TypeAlias = Union[bool, int, float, str, Sequence["Json"], Mapping[str, "J
 Seconds: TypeAlias = float | timedelta
 """A length of time: a number of seconds, or a timedelta."""
 
-_DEEPEST = 64
+_DEEPEST = 32
 _LARGEST_EXACT_INTEGER = 2**53
 
 

@@ -481,7 +481,9 @@ class Task(_message.Message):
 
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attempt]:
-        """The attempts so far, oldest first, at most the latest 100. Set by the server."""
+        """The attempts so far, oldest first, at most 100: those that a stopping worker handed back are forgotten first. Set
+        by the server.
+        """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

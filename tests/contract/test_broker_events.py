@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.domain.task import TaskPriority
 from tests.contract.listeners import Ears
 
 if TYPE_CHECKING:
     from shared.ports import Broker
 
 pytestmark = pytest.mark.integration
-
-HIGH, NORMAL, LOW = TaskPriority.HIGH, TaskPriority.NORMAL, TaskPriority.LOW
-
 
 KEYS = ("5e.task-1.submitted", "5e.task-1.cancelled", "5e.task-2.cancelled", "a0.task-3.cancelled", "a0", "5e")
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 
+from taskcast.client.fields import to_value
 from taskcast.v1 import task_pb2, task_service_pb2, task_service_pb2_grpc
 from tests.deadlines import eventually
 from tests.servers import free_port
@@ -205,3 +206,22 @@ def test_a_taken_port_is_said_in_a_sentence(dev: Callable[..., Dev]) -> None:
     assert second.process.wait(START_SECONDS) == 1
     assert f"cannot listen on {first.address}" in second.text()
     assert "Traceback" not in second.text()
+
+
+def test_a_handler_that_listens_to_nobody_does_not_keep_it_from_stopping(
+    dev: Callable[..., Dev], tmp_path: Path
+) -> None:
+    running = dev(WORKER_DRAIN_SECONDS="1").ready()
+    with grpc.insecure_channel(running.address) as channel:
+        stub = stub_of(channel)
+        never_opened = {"gate": str(tmp_path / "gate")}
+        submit = task_service_pb2.SubmitTaskRequest(type="test.stubborn", payload=to_value(never_opened))
+        task_id = stub.SubmitTask(submit).task.id
+        request = task_service_pb2.GetTaskRequest(task_id=task_id)
+        eventually(
+            lambda: stub.GetTask(request).task.status == task_pb2.TASK_STATUS_PROCESSING,
+            within=20,
+            what="the handler to run",
+        )
+    assert running.stop() == 0
+    eventually(lambda: not running.store_pids(), within=20, what="the store to end with its process")

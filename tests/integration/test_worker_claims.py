@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -13,19 +14,23 @@ from shared.adapters.local import LocalBroker
 from shared.adapters.redis import RedisRecord
 from shared.clock import RecordClock
 from shared.codec import encode_dispatch
-from shared.domain.commands import Claim, Retry, Submit
+from shared.domain.commands import Cancel, Claim, Retry, Submit
 from shared.domain.task import AttemptTerms, RetryPolicy, TaskError, TaskPriority, TaskSpec, TaskStatus
-from shared.journal import Done, Journal
+from shared.journal import Done, Journal, Refused
 from shared.json_values import encode_json
 from tests.deadlines import eventually_async
 from tests.stack import delete_keys
 from worker_service import TaskContext, task
 from worker_service.bootstrap import Worker
+from worker_service.context import Interruption
+from worker_service.executor import Executor
+from worker_service.lease import LeaseKeeper
 from worker_service.settings import WorkerSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from shared.domain.commands import Command
     from shared.domain.task import Task
 
 pytestmark = pytest.mark.integration
@@ -140,3 +145,64 @@ async def test_a_message_that_is_none_harms_nobody(world: World) -> None:
 
     assert finished.status is TaskStatus.SUCCESS
     assert len(world.ran) == 1
+
+
+class CancelledMeanwhile(Journal):
+    """Has every task cancelled between its claim and the answer to it, and the worker told at once."""
+
+    executor: Executor
+
+    async def execute(
+        self, task_id: str, *commands: Command, known: Task | None = None, want_payload: bool = False
+    ) -> Done | Refused:
+        answer = await super().execute(task_id, *commands, known=known, want_payload=want_payload)
+        if isinstance(commands[0], Claim) and isinstance(answer, Done):
+            await super().execute(task_id, Cancel(reason="at once"))
+            self.executor.interrupt(task_id, answer.task.attempt, Interruption.ENDED)
+        return answer
+
+
+async def test_a_cancel_that_overtakes_the_answer_to_the_claim_keeps_the_handler_from_starting(
+    world: World, redis_url: str, key_prefix: str
+) -> None:
+    @task("remember")
+    async def remember(ctx: TaskContext, payload: Any) -> None:
+        world.ran.append((ctx.task_id, ctx.attempt, payload))
+
+    clock = RecordClock(world.record)
+    await clock.synchronise()
+    journal = CancelledMeanwhile(world.record, clock, world.broker.broadcast)
+    leases = LeaseKeeper(
+        lambda: RedisRecord(redis_url, prefix=key_prefix), clock, lease=10, on_lost=lambda _id, _attempt: None
+    )
+    with ThreadPoolExecutor(1) as threads:
+        executor = Executor(
+            {"remember": remember},
+            journal,
+            leases,
+            threads,
+            worker="w",
+            terms=AttemptTerms(),
+            lease=10_000,
+            max_result_bytes=1_000,
+        )
+        journal.executor = executor
+        submitted = await world.submitted("payload")
+        await executor.execute(InHand(encode_dispatch(submitted)))
+
+    assert (await world.finished(submitted.id)).status is TaskStatus.CANCELLED
+    assert world.ran == []
+
+
+@dataclass
+class InHand:
+    """A delivery that is nobody's any more once it is settled."""
+
+    body: bytes
+    priority: TaskPriority = TaskPriority.NORMAL
+
+    async def ack(self) -> None:
+        """Settled."""
+
+    async def give_back(self) -> None:
+        """Settled."""

@@ -55,7 +55,7 @@ def test_what_json_cannot_hold_is_refused_with_its_place(document: Any, sentence
 def test_endless_nesting_is_refused() -> None:
     document: list[Any] = []
     document.append(document)
-    with pytest.raises(ValueError, match="nested deeper than 64 levels"):
+    with pytest.raises(ValueError, match="nested deeper than 32 levels"):
         to_value(document)
 
 

@@ -6,9 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from aiormq.exceptions import ChannelInvalidStateError
-
-from shared.adapters.rabbitmq.session import underlay_of
+from shared.adapters.rabbitmq.session import AMQP_FAILURES, underlay_of
 from shared.adapters.rabbitmq.topology import LINES
 
 if TYPE_CHECKING:
@@ -42,12 +40,12 @@ class RabbitDelivery:
     async def ack(self) -> None:
         """The message is done with."""
         # On a closed channel there is nothing to settle: the broker has the message again.
-        with suppress(ChannelInvalidStateError):
+        with suppress(*AMQP_FAILURES):
             await self._message.channel.basic_ack(self._tag, wait=False)
 
     async def give_back(self) -> None:
         """Another worker may have it."""
-        with suppress(ChannelInvalidStateError):
+        with suppress(*AMQP_FAILURES):
             await self._message.channel.basic_nack(self._tag, requeue=True, wait=False)
 
     @property

@@ -15,7 +15,7 @@ from aiormq.abc import ChannelFrame
 from aiormq.exceptions import DeliveryError, PublishError
 
 from shared.adapters.rabbitmq.frames import event_frames, task_frames
-from shared.adapters.rabbitmq.session import underlay_of
+from shared.adapters.rabbitmq.session import underlay_of, until_unblocked
 from shared.ports import BrokerUnavailableError
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ EVENT_BACKLOG = 10_000
 
 MESSAGES_A_WRITE = 64
 
+LOOK_EVERY_BYTES = 256 << 10
+"""After so much written it is worth a look whether the server still reads."""
+
 
 @dataclass(slots=True, eq=False)
 class _Message:
@@ -47,6 +50,22 @@ class _Message:
     line: str
     body: bytes
     confirmed: asyncio.Future[Any]
+
+
+class _Writer:
+    """Hands frames to a connection, and stops while the server takes none."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._unlooked = 0
+
+    async def write(self, frames: bytes) -> None:
+        """Queue frames to be written."""
+        await self._channel.write_queue.put(ChannelFrame(frames, should_close=False))
+        self._unlooked += len(frames)
+        if self._unlooked >= LOOK_EVERY_BYTES:
+            self._unlooked = 0
+            await until_unblocked(self._channel)
 
 
 class TaskPublisher:
@@ -104,12 +123,13 @@ class TaskPublisher:
     async def _publish(self, channel: AbstractChannel) -> None:
         """Own the channel that carries the messages. No RPC may share it: RPCs hold its lock."""
         underlay = await underlay_of(channel, self._news)
+        writer = _Writer(underlay)
         self._open = True
         try:
             while not underlay.is_closed:
                 self._news.clear()
                 while self._outgoing and not underlay.is_closed:
-                    await underlay.write_queue.put(ChannelFrame(self._next_frames(underlay), should_close=False))
+                    await writer.write(self._next_frames(underlay))
                 await self._news.wait()
         finally:
             self._open = False
@@ -198,10 +218,11 @@ class EventPublisher:
         """Own the channel that carries the events."""
         await self._topology.declare_events(channel)
         underlay = await underlay_of(channel, self._news)
+        writer = _Writer(underlay)
         while not underlay.is_closed:
             self._news.clear()
             while self._backlog and not underlay.is_closed:
-                await underlay.write_queue.put(ChannelFrame(self._next_frames(underlay), should_close=False))
+                await writer.write(self._next_frames(underlay))
             self._drained.set()
             await self._news.wait()
 

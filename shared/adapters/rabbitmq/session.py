@@ -139,6 +139,17 @@ async def until_closed(channel: AbstractChannel) -> None:
     await asyncio.wait([(await underlay_of(channel)).closing])
 
 
+async def until_unblocked(channel: Channel) -> None:
+    """Return when the server takes messages again, or the channel is closed.
+
+    Short of memory or disk it stops reading from connections that publish, and says so. The library writes on all
+    the same, into a buffer of this process that has no bound.
+    """
+    ready = asyncio.ensure_future(channel.connection.ready())
+    await asyncio.wait([ready, channel.closing], return_when=asyncio.FIRST_COMPLETED)
+    ready.cancel()
+
+
 async def _discard(channel: AbstractChannel | None) -> None:
     if channel is None:
         return

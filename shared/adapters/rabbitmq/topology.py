@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 # From the most urgent line to the least.
 LINES = (TaskPriority.HIGH, TaskPriority.NORMAL, TaskPriority.LOW)
 
+RPC_SECONDS = 10.0
+"""A quorum queue without a leader lets a declare wait without end; then its owner says so and tries again."""
+
 _QUORUM: FieldTable = {"x-queue-type": "quorum"}
 
 
@@ -41,17 +44,19 @@ class Topology:
 
     async def declare_events(self, channel: AbstractChannel) -> None:
         """Make sure that the events exchange exists."""
-        await channel.declare_exchange(self.events_exchange, ExchangeType.TOPIC, durable=True)
+        await channel.declare_exchange(self.events_exchange, ExchangeType.TOPIC, durable=True, timeout=RPC_SECONDS)
 
     async def declare_queue(self, channel: AbstractChannel, queue: str) -> None:
         """Make sure that the three lines of a task queue exist."""
         for priority in LINES:
-            await channel.declare_queue(self.line(queue, priority), durable=True, arguments=_QUORUM)
+            await channel.declare_queue(
+                self.line(queue, priority), durable=True, arguments=_QUORUM, timeout=RPC_SECONDS
+            )
 
     async def find_marker(self, channel: AbstractChannel) -> None:
         """Raises ChannelNotFoundEntity if the broker has no marker; the channel is closed then."""
-        await channel.declare_queue(self.marker_queue, passive=True)
+        await channel.declare_queue(self.marker_queue, passive=True, timeout=RPC_SECONDS)
 
     async def leave_marker(self, channel: AbstractChannel) -> None:
         """Mark the broker as seen."""
-        await channel.declare_queue(self.marker_queue, durable=True, arguments=_QUORUM)
+        await channel.declare_queue(self.marker_queue, durable=True, arguments=_QUORUM, timeout=RPC_SECONDS)
