@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 CLOCK_SECONDS = 2.0
 CATCH_UP_SECONDS = 0.25
-STORE_RETRY_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -78,7 +77,7 @@ class Gateway:
             broker = RabbitBroker(settings.rabbitmq_url, namespace=settings.namespace, name=name)
             stack.push_async_callback(broker.close)
         self._clock = RecordClock(record)
-        await self._first_synchronise()
+        await self._clock.wait_for_record()
 
         journal = Journal(record, self._clock, broker.broadcast)
         limits = Limits(payload_bytes=settings.max_payload_bytes)
@@ -123,17 +122,6 @@ class Gateway:
         stack.push_async_callback(drain)
         await self._server.set_serving(serving=True)
         log.info("gateway.serving", listen=settings.grpc_listen, port=self._server.port)
-
-    async def _first_synchronise(self) -> None:
-        """Wait for the record: without its time nothing can be promised."""
-        while True:
-            try:
-                await self._clock.synchronise()
-            except StoreUnavailableError as error:
-                log.warning("gateway.waits_for_store", error=str(error))
-                await asyncio.sleep(STORE_RETRY_SECONDS)
-            else:
-                return
 
     async def _synchronise(self) -> None:
         """Follow the record's clock, and let health tell whether the record answers."""

@@ -17,7 +17,6 @@ from shared.codec import decode_event
 from shared.domain.task import AttemptTerms
 from shared.journal import Journal
 from shared.lifecycle import repeat, stop_all
-from shared.ports import StoreUnavailableError
 from worker_service.context import Interruption
 from worker_service.executor import Executor
 from worker_service.intake import Intake
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from worker_service.settings import WorkerSettings
 
 CLOCK_SECONDS = 2.0
-STORE_RETRY_SECONDS = 1.0
 HAND_BACK_SECONDS = 5.0
 
 ENDING_EVENTS = ("cancelled", "timed_out", "retry_scheduled", "errored")
@@ -77,7 +75,7 @@ class Worker:
             broker = RabbitBroker(settings.rabbitmq_url, namespace=settings.namespace, name=f"worker {name}")
             stack.push_async_callback(broker.close)
         clock = RecordClock(record)
-        await _first_synchronise(clock)
+        await clock.wait_for_record()
 
         threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="handler")
         # Not waited for: a thread that does not listen must not hold up the end of the process.
@@ -136,15 +134,3 @@ def _heed(executor: Executor, body: bytes) -> None:
         log.warning("worker.bad_event", error=str(error))
         return
     executor.interrupt(event.task_id, event.attempt, Interruption.ENDED)
-
-
-async def _first_synchronise(clock: RecordClock) -> None:
-    """Wait for the record: without its time no lease can be promised."""
-    while True:
-        try:
-            await clock.synchronise()
-        except StoreUnavailableError as error:
-            log.warning("worker.waits_for_store", error=str(error))
-            await asyncio.sleep(STORE_RETRY_SECONDS)
-        else:
-            return

@@ -193,7 +193,7 @@ async def test_services_wait_for_a_redis_that_is_not_there_yet(stack: Stack, sto
     worker.launch()
 
     async def both_wait() -> bool:
-        return bool(gateway.log_lines("gateway.waits_for_store") and worker.log_lines("worker.waits_for_store"))
+        return bool(gateway.log_lines("clock.waits_for_record") and worker.log_lines("clock.waits_for_record"))
 
     await eventually_async(both_wait, within=40, what="both services to wait for the store")
     await asyncio.to_thread(store.start)
@@ -210,7 +210,7 @@ async def test_services_that_wait_for_redis_stop_when_they_are_told(stack: Stack
     worker.launch()
 
     async def both_wait() -> bool:
-        return bool(gateway.log_lines("gateway.waits_for_store") and worker.log_lines("worker.waits_for_store"))
+        return bool(gateway.log_lines("clock.waits_for_record") and worker.log_lines("clock.waits_for_record"))
 
     await eventually_async(both_wait, within=40, what="both services to wait for the store")
     gateway.terminate()
