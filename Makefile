@@ -13,6 +13,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+# Test processes; each starts servers of its own. `make test JOBS=1` runs all in one.
+JOBS ?= 2
 # The branch that `check` compares the contract with.
 BASELINE ?= main
 
@@ -76,7 +78,7 @@ check: $(INSTALLED) ## lint, types, import rules, and the contract
 .PHONY: test
 test: check ## check, then every test, against real servers that are started for it
 	@$(BIN)/python -m tests.servers
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 .PHONY: test-fast
 test-fast: $(INSTALLED) ## the tests that need no server
