@@ -23,11 +23,11 @@ SUCCESS = task_pb2.TASK_STATUS_SUCCESS
 
 
 async def _children_of(pid: int, count: int, *, without: int = 0) -> list[int]:
-    """The process ids of a supervisor's children, once there are so many."""
+    """The process ids of a supervisor's children, once there are at least so many."""
 
     async def look() -> list[int] | None:
         found = [child for child in children_of(pid) if child != without]
-        return found if len(found) == count else None
+        return found if len(found) >= count else None
 
     children = await eventually_async(look, within=20, what=f"{count} children of {pid}")
     assert children is not None
