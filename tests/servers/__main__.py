@@ -1,6 +1,6 @@
-"""Make sure, before the first test, that the programs of the private servers are there.
+"""Make sure, before the first test, that the programs that tests run are there: the private servers' and Node.js.
 
-Installing RabbitMQ takes longer than a test may.
+Installing them takes longer than a test may.
 """
 
 from __future__ import annotations
@@ -8,7 +8,14 @@ from __future__ import annotations
 import os
 import sys
 
-from tests.servers.programs import ServerMissingError, ensure_rabbitmq, find_rabbitmq, find_valkey
+from tests.servers.programs import (
+    ServerMissingError,
+    ensure_node,
+    ensure_rabbitmq,
+    find_node,
+    find_rabbitmq,
+    find_valkey,
+)
 
 
 def main() -> int:
@@ -20,6 +27,9 @@ def main() -> int:
             if find_rabbitmq() is None:
                 print("Installing RabbitMQ for the tests ...", flush=True)
             ensure_rabbitmq()
+        if find_node() is None:
+            print("Installing Node.js for the tests ...", flush=True)
+        ensure_node()
     except ServerMissingError as error:
         print(error, file=sys.stderr)
         return 1

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 # The wrapper that Debian and Red Hat put on PATH changes user and drops the environment; these do not.
 _PACKAGED = "lib/rabbitmq/bin/rabbitmq-server"
@@ -88,12 +88,36 @@ def ensure_rabbitmq() -> Path:
             "The tests need RabbitMQ 3.10 or newer: install it (on Debian and Ubuntu: apt-get install "
             "rabbitmq-server), or set RABBITMQ_URL to a server that tests may use."
         )
-    with _no_service_starts():
-        _apt_get("update")
-        _apt_get("install", "--yes", "--no-install-recommends", "rabbitmq-server")
+    _install("rabbitmq-server", otherwise="set RABBITMQ_URL to a server that tests may use")
     if found := find_rabbitmq():
         return found
     raise ServerMissingError("apt-get installed rabbitmq-server, but no rabbitmq-server script is to be found.")
+
+
+def find_node() -> Path | None:
+    """The program `node`, or None where Node.js or its npm is not installed."""
+    return _on_path("node") if _on_path("npm") else None
+
+
+def ensure_node() -> Path:
+    """The program `node`, installed with npm from Debian's packages where it is missing and may be.
+
+    Root may, on a system with apt-get.
+
+    Raises:
+        ServerMissingError: there is none and it could not be installed.
+    """
+    if found := find_node():
+        return found
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise ServerMissingError(
+            "The tests that speak to Taskcast from JavaScript need Node.js 18 or newer with npm: install both "
+            "(on Debian and Ubuntu: apt-get install nodejs npm)."
+        )
+    _install("nodejs", "npm", otherwise="leave out the tests that need them with ARGS=\"-k 'not node'\"")
+    if found := find_node():
+        return found
+    raise ServerMissingError("apt-get installed nodejs and npm, but the two programs are not on PATH.")
 
 
 @contextlib.contextmanager
@@ -112,7 +136,14 @@ def _no_service_starts() -> Iterator[None]:
         _POLICY.unlink()
 
 
-def _apt_get(*arguments: str) -> None:
+def _install(*packages: str, otherwise: str) -> None:
+    """Install Debian's packages; no server is started by it. `otherwise` says what to do where that fails."""
+    with _no_service_starts():
+        _apt_get("update", for_packages=packages, otherwise=otherwise)
+        _apt_get("install", "--yes", "--no-install-recommends", *packages, for_packages=packages, otherwise=otherwise)
+
+
+def _apt_get(*arguments: str, for_packages: Sequence[str], otherwise: str) -> None:
     done = subprocess.run(
         ["apt-get", "-o", "DPkg::Lock::Timeout=300", *arguments],  # noqa: S607 - root's own PATH
         env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
@@ -124,8 +155,8 @@ def _apt_get(*arguments: str) -> None:
     if done.returncode != 0:
         end = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
         raise ServerMissingError(
-            f"The tests need RabbitMQ, and `apt-get {' '.join(arguments)}` failed: install rabbitmq-server "
-            f"by hand, or set RABBITMQ_URL to a server that tests may use.\n{end}"
+            f"The tests need {' and '.join(for_packages)}, and `apt-get {' '.join(arguments)}` failed: install them "
+            f"by hand, or {otherwise}.\n{end}"
         )
 
 
