@@ -13,6 +13,7 @@ import structlog
 
 from gateway_service.dispatcher import Dispatcher
 from gateway_service.rpc.admin_servicer import AdminServicer
+from gateway_service.rpc.requests import SubmissionDefaults
 from gateway_service.rpc.server import RpcServer
 from gateway_service.rpc.task_servicer import TaskServicer
 from gateway_service.sweeper import ROUND_SECONDS, Sweeper
@@ -89,7 +90,9 @@ class Gateway:
             GetTask(record),
             CancelTask(record, journal, limits),
             FollowTask(record, hub),
-            retention=int(settings.retention * 1_000),
+            defaults=SubmissionDefaults(
+                retention=round(settings.retention * 1_000), timeout=round(settings.timeout * 1_000) or None
+            ),
         )
         self._server = RpcServer(
             servicer,

@@ -19,4 +19,5 @@ class GatewaySettings(SharedSettings):
     max_watches: int = Field(10_000, alias="GATEWAY_MAX_WATCHES", ge=1)
     max_undispatched: int = Field(10_000, alias="TASKCAST_MAX_UNDISPATCHED", ge=1)
     max_payload_bytes: int = Field(1 << 20, alias="TASKCAST_MAX_PAYLOAD_BYTES", ge=1, le=64 << 20)
+    timeout: float = Field(0.0, alias="TASKCAST_TIMEOUT_SECONDS", ge=0, le=315_360_000)
     retention: float = Field(86_400.0, alias="TASKCAST_RETENTION_SECONDS", ge=0, le=315_360_000)

@@ -86,6 +86,15 @@ async def stubborn(ctx: TaskContext, payload: Payload) -> Payload:
     return {"attempt": ctx.attempt}
 
 
+@task("test.linger")
+async def linger(ctx: TaskContext, payload: Payload) -> Payload:
+    """Run until `gate` opens, and leave the time that it may take to the submission and the worker's settings."""
+    note(ctx, "ran")
+    while not is_open(payload["gate"], ctx.attempt):  # noqa: ASYNC110  # What opens it is a file.
+        await asyncio.sleep(POLL_SECONDS)
+    return {"attempt": ctx.attempt}
+
+
 @task("test.thread", attempt_timeout=0)
 def in_a_thread(ctx: TaskContext, payload: Payload) -> Payload:
     """Like test.hold, in a thread, where `ctx.progress` raises once the handler should stop."""

@@ -33,6 +33,7 @@ class Handler(Generic[Parameters, Returned]):
     initial_backoff: float | None = None
     max_backoff: float | None = None
     backoff_multiplier: float | None = None
+    jitter: float | None = None
 
     def __call__(self, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
         """Call the function, as a test would."""
@@ -51,6 +52,7 @@ class Handler(Generic[Parameters, Returned]):
             "initial_backoff": _millis(self.initial_backoff),
             "max_backoff": _millis(self.max_backoff),
             "backoff_multiplier": self.backoff_multiplier,
+            "jitter": self.jitter,
         }
         changes: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
         return replace(defaults, **changes)
@@ -64,6 +66,7 @@ def task(
     initial_backoff: float | None = None,
     max_backoff: float | None = None,
     backoff_multiplier: float | None = None,
+    jitter: float | None = None,
 ) -> Callable[[Callable[Parameters, Returned]], Handler[Parameters, Returned]]:
     """Make a function the handler of tasks of `type_`.
 
@@ -89,11 +92,15 @@ def task(
             raise HandlerError(f"{where}: {name} must be between 0 seconds and ten years, is {value}.")
     if backoff_multiplier is not None and not 1 <= backoff_multiplier <= 100:
         raise HandlerError(f"{where}: backoff_multiplier must be between 1 and 100, is {backoff_multiplier}.")
+    if jitter is not None and not 0 <= jitter <= 1:
+        raise HandlerError(f"{where}: jitter must be between 0 and 1, is {jitter}.")
 
     def declare(function: Callable[Parameters, Returned]) -> Handler[Parameters, Returned]:
         if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
             raise HandlerError(f"{where}: a handler returns its result, it does not yield; report with ctx.progress.")
-        return Handler(type_, function, max_attempts, attempt_timeout, initial_backoff, max_backoff, backoff_multiplier)
+        return Handler(
+            type_, function, max_attempts, attempt_timeout, initial_backoff, max_backoff, backoff_multiplier, jitter
+        )
 
     return declare
 

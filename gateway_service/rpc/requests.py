@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from google.protobuf import struct_pb2
@@ -31,17 +32,26 @@ _PRIORITIES = {priority.value for priority in TaskPriority}
 _STATUSES = {status.value for status in TaskStatus}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmissionDefaults:
+    """What stands in for what a submission does not say. `timeout` None: no limit."""
+
+    retention: Millis
+    timeout: Millis | None = None
+
+
 class SubmissionReader:
     """Reads one SubmitTaskRequest, and collects what is wrong with it."""
 
-    def __init__(self, request: task_service_pb2.SubmitTaskRequest, *, retention: Millis) -> None:
+    def __init__(self, request: task_service_pb2.SubmitTaskRequest, defaults: SubmissionDefaults) -> None:
         self._request = request
-        self._retention = retention
+        self._defaults = defaults
         self._wrong: list[Violation] = []
 
     def spec(self) -> TaskSpec:
         """What is asked for, defaults filled in. Raises InvalidRequestError for what cannot be expressed."""
         request = self._request
+        timeout = self._duration("timeout", request)
         retention = self._duration("retention", request)
         spec = TaskSpec(
             type=request.type,
@@ -50,12 +60,12 @@ class SubmissionReader:
             queue=request.queue or "default",
             priority=self._priority(),
             schedule_time=self._time("schedule_time", request.schedule_time),
-            timeout=self._duration("timeout", request),
+            timeout=self._defaults.timeout if timeout is None else timeout,
             attempt_timeout=self._duration("attempt_timeout", request),
             estimated_duration=self._duration("estimated_duration", request),
             retry_policy=self._retry_policy(),
             webhooks=tuple(self._webhook(index, hook) for index, hook in enumerate(request.webhooks)),
-            retention=self._retention if retention is None else retention,
+            retention=self._defaults.retention if retention is None else retention,
         )
         if self._wrong:
             raise InvalidRequestError(self._wrong)

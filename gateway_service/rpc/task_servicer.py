@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from gateway_service.rpc.requests import SubmissionDefaults
     from gateway_service.use_cases.cancel_task import CancelTask
     from gateway_service.use_cases.get_task import GetTask
     from gateway_service.use_cases.submit_task import SubmitTask
     from gateway_service.watch.follow import FollowTask, Update
-    from shared.domain.task import Millis
 
     Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -33,20 +33,19 @@ class TaskServicer(rpc.TaskServiceServicer):
     """The contract's TaskService. Errors are raised, and answered by the interceptor's table."""
 
     def __init__(
-        self, submit: SubmitTask, get: GetTask, cancel: CancelTask, follow: FollowTask, *, retention: Millis
+        self, submit: SubmitTask, get: GetTask, cancel: CancelTask, follow: FollowTask, *, defaults: SubmissionDefaults
     ) -> None:
-        """`retention` is how long a finished task is kept if its submission does not say."""
         self._submit = submit
         self._get = get
         self._cancel = cancel
         self._follow = follow
-        self._retention = retention
+        self._defaults = defaults
 
     async def SubmitTask(self, request: pb.SubmitTaskRequest, context: Context) -> pb.SubmitTaskResponse:
         """Record a task and answer with its id."""
         submitted = await self._submit(
             TENANT,
-            SubmissionReader(request, retention=self._retention).spec(),
+            SubmissionReader(request, self._defaults).spec(),
             request_id=request.request_id,
             fingerprint=fingerprint(request) if request.request_id else b"",
         )

@@ -104,6 +104,7 @@ def retry_policy_from_proto(policy: task_pb2.RetryPolicy) -> RetryPolicy:
         initial_backoff=from_duration(policy.initial_backoff) if policy.HasField("initial_backoff") else None,
         max_backoff=from_duration(policy.max_backoff) if policy.HasField("max_backoff") else None,
         backoff_multiplier=policy.backoff_multiplier or None,
+        jitter=policy.jitter if policy.HasField("jitter") else None,
     )
 
 
@@ -165,6 +166,7 @@ def _put_terms(task: Task, message: task_pb2.Task) -> None:
         policy.initial_backoff.CopyFrom(to_duration(task.terms.initial_backoff))
         policy.max_backoff.CopyFrom(to_duration(task.terms.max_backoff))
         policy.backoff_multiplier = task.terms.backoff_multiplier
+        policy.jitter = task.terms.jitter
         message.attempt_timeout.CopyFrom(to_duration(task.terms.attempt_timeout))
         return
     if asked.max_attempts is not None:
@@ -175,6 +177,8 @@ def _put_terms(task: Task, message: task_pb2.Task) -> None:
         policy.max_backoff.CopyFrom(to_duration(asked.max_backoff))
     if asked.backoff_multiplier is not None:
         policy.backoff_multiplier = asked.backoff_multiplier
+    if asked.jitter is not None:
+        policy.jitter = asked.jitter
     if task.spec.attempt_timeout is not None:
         message.attempt_timeout.CopyFrom(to_duration(task.spec.attempt_timeout))
 
@@ -187,6 +191,7 @@ def _terms_from_spec(spec: TaskSpec) -> AttemptTerms:
         initial_backoff=policy.initial_backoff or 0,
         max_backoff=policy.max_backoff or 0,
         backoff_multiplier=policy.backoff_multiplier or 1.0,
+        jitter=policy.jitter or 0.0,
         attempt_timeout=spec.attempt_timeout or 0,
     )
 

@@ -12,9 +12,6 @@ if TYPE_CHECKING:
 
 _DEFAULTS = AttemptTerms()
 
-JITTER = 0.2
-"""A back-off is shortened by up to this share, so that tasks which failed together do not return together."""
-
 NOT_COUNTED = frozenset({"WORKER_SHUTDOWN"})
 """Ends of attempts that are nobody's failure and use up no retry."""
 
@@ -29,6 +26,7 @@ def settle_terms(spec: TaskSpec, defaults: AttemptTerms = _DEFAULTS) -> AttemptT
         backoff_multiplier=(
             defaults.backoff_multiplier if asked.backoff_multiplier is None else asked.backoff_multiplier
         ),
+        jitter=defaults.jitter if asked.jitter is None else asked.jitter,
         attempt_timeout=defaults.attempt_timeout if spec.attempt_timeout is None else spec.attempt_timeout,
     )
 
@@ -41,8 +39,8 @@ def attempts_used(task: Task) -> int:
 def backoff(task: Task, terms: AttemptTerms) -> Millis:
     """How long to wait after the attempt that just failed: initial · multiplier^(n-1), at most `max_backoff`.
 
-    The jitter is drawn from the task's id and attempt, so that the rules stay free of chance: the same task
-    in the same state always waits the same time.
+    It is shortened by a share of up to `jitter`. That is drawn from the task's id and attempt, so that the rules stay
+    free of chance: the same task in the same state always waits the same time.
     """
     exponent = max(attempts_used(task) - 1, 0)
     try:
@@ -50,4 +48,4 @@ def backoff(task: Task, terms: AttemptTerms) -> Millis:
     except OverflowError:
         wait = terms.max_backoff
     draw = zlib.crc32(f"{task.id}/{task.attempt}".encode()) / 0xFFFFFFFF
-    return round(wait * (1 - JITTER * draw))
+    return round(wait * (1 - terms.jitter * draw))

@@ -123,6 +123,8 @@ def _retry_policy(policy: RetryPolicy, limits: Limits) -> Iterator[Violation]:
     multiplier = policy.backoff_multiplier
     if multiplier is not None and not (math.isfinite(multiplier) and 1 <= multiplier <= 100):
         yield Violation("retry_policy.backoff_multiplier", "must be between 1 and 100")
+    if policy.jitter is not None and not 0 <= policy.jitter <= 1:
+        yield Violation("retry_policy.jitter", "must be between 0 and 1")
 
 
 def _webhooks(webhooks: tuple[Webhook, ...], limits: Limits) -> Iterator[Violation]:

@@ -82,16 +82,22 @@ class RetryPolicy:
     initial_backoff: Millis | None = None
     max_backoff: Millis | None = None
     backoff_multiplier: float | None = None
+    jitter: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptTerms:
-    """What holds for an attempt once every default is settled. `attempt_timeout` 0 means no limit."""
+    """What holds for an attempt once every default is settled. `attempt_timeout` 0 means no limit.
+
+    `jitter` is the share by which a back-off may be shortened, so that tasks which failed together do not return
+    together.
+    """
 
     max_attempts: int = 3
     initial_backoff: Millis = 1_000
     max_backoff: Millis = 300_000
     backoff_multiplier: float = 2.0
+    jitter: float = 0.2
     attempt_timeout: Millis = 60_000
 
 

@@ -110,8 +110,8 @@ Global___TaskPriority: _TypeAlias = TaskPriority  # noqa: Y015
 class RetryPolicy(_message.Message):
     """How often a task is tried and how long it rests in between. Set by the client; a field left out takes
     what the handler declares, else the default named here.
-    The wait after attempt n is initial_backoff * backoff_multiplier^(n - 1), at most max_backoff, shortened by up to a
-    fifth so that tasks which failed together do not return together.
+    The wait after attempt n is initial_backoff * backoff_multiplier^(n - 1), at most max_backoff, shortened by a random
+    share of up to jitter. A handler that asks for another attempt after a time of its own gets that time, as it is.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -120,12 +120,17 @@ class RetryPolicy(_message.Message):
     INITIAL_BACKOFF_FIELD_NUMBER: _builtins.int
     MAX_BACKOFF_FIELD_NUMBER: _builtins.int
     BACKOFF_MULTIPLIER_FIELD_NUMBER: _builtins.int
+    JITTER_FIELD_NUMBER: _builtins.int
     max_attempts: _builtins.int
     """Attempts in all, the first included: 1 .. 100. 0 or absent: the default, 3. An attempt that a stopping worker hands
     back (error code WORKER_SHUTDOWN) does not count.
     """
     backoff_multiplier: _builtins.float
     """What each wait is multiplied by to give the next; 1 .. 100. 0 or absent: the default, 2."""
+    jitter: _builtins.float
+    """The share by which a wait may be shortened, so that tasks which failed together do not return together: 0 (never)
+    .. 1 (down to no wait at all). Default 0.2.
+    """
     @_builtins.property
     def initial_backoff(self) -> _duration_pb2.Duration:
         """The wait after the first attempt, 0 .. 10 years. Default 1 s."""
@@ -141,12 +146,15 @@ class RetryPolicy(_message.Message):
         initial_backoff: _duration_pb2.Duration | None = ...,
         max_backoff: _duration_pb2.Duration | None = ...,
         backoff_multiplier: _builtins.float = ...,
+        jitter: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["initial_backoff", b"initial_backoff", "max_backoff", b"max_backoff"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_jitter", b"_jitter", "initial_backoff", b"initial_backoff", "jitter", b"jitter", "max_backoff", b"max_backoff"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backoff_multiplier", b"backoff_multiplier", "initial_backoff", b"initial_backoff", "max_attempts", b"max_attempts", "max_backoff", b"max_backoff"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_jitter", b"_jitter", "backoff_multiplier", b"backoff_multiplier", "initial_backoff", b"initial_backoff", "jitter", b"jitter", "max_attempts", b"max_attempts", "max_backoff", b"max_backoff"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__jitter: _TypeAlias = _typing.Literal["jitter"]  # noqa: Y015
+    _WhichOneofArgType__jitter: _TypeAlias = _typing.Literal["_jitter", b"_jitter"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__jitter) -> _WhichOneofReturnType__jitter | None: ...
 
 Global___RetryPolicy: _TypeAlias = RetryPolicy  # noqa: Y015
 
@@ -434,13 +442,13 @@ class Task(_message.Message):
     def timeout(self) -> _duration_pb2.Duration:
         """The time limit of the whole task, waiting and retries included, counted from submit or, if that is
         later, from schedule_time; when it passes, the task ends in TIMEOUT. Set by the client: 0 .. 10 years.
-        Default: none. 0: none.
+        Default: what the server's settings say, else none. 0: none.
         """
 
     @_builtins.property
     def attempt_timeout(self) -> _duration_pb2.Duration:
-        """The time limit of one attempt. Set by the client: 0 .. 10 years. Default: what the handler declares, else 60 s.
-        0: none. From the first attempt on it shows the limit that holds.
+        """The time limit of one attempt. Set by the client: 0 .. 10 years. Default: what the handler declares, else what
+        the worker's settings say, 60 s. 0: none. From the first attempt on it shows the limit that holds.
         """
 
     @_builtins.property

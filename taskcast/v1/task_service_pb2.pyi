@@ -91,12 +91,14 @@ class SubmitTaskRequest(_message.Message):
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """The time limit of the whole task, counted from submit or, if that is later, from schedule_time: 0 .. 10 years.
-        Default: none. 0: none.
+        Default: what the server's settings say, else none. 0: none.
         """
 
     @_builtins.property
     def attempt_timeout(self) -> _duration_pb2.Duration:
-        """The time limit of one attempt: 0 .. 10 years. Default: what the handler declares, else 60 s. 0: none."""
+        """The time limit of one attempt: 0 .. 10 years. Default: what the handler declares, else what the worker's settings
+        say, 60 s. 0: none.
+        """
 
     @_builtins.property
     def estimated_duration(self) -> _duration_pb2.Duration:

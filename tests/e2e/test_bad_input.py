@@ -144,6 +144,9 @@ SUBMITS: dict[str, tuple[task_service_pb2.SubmitTaskRequest, str]] = {
     "a negative multiplier": (_policy(backoff_multiplier=-1), "retry_policy.backoff_multiplier"),
     "a multiplier that is NaN": (_policy(backoff_multiplier=math.nan), "retry_policy.backoff_multiplier"),
     "an infinite multiplier": (_policy(backoff_multiplier=math.inf), "retry_policy.backoff_multiplier"),
+    "a negative jitter": (_policy(jitter=-0.1), "retry_policy.jitter"),
+    "a jitter above 1": (_policy(jitter=1.5), "retry_policy.jitter"),
+    "a jitter that is NaN": (_policy(jitter=math.nan), "retry_policy.jitter"),
     "9 webhooks": (
         _submit(webhooks=[task_pb2.Webhook(url=f"https://example.com/{n}") for n in range(9)]),
         "webhooks",

@@ -76,6 +76,7 @@ terms = st.builds(
     initial_backoff=durations,
     max_backoff=durations,
     backoff_multiplier=st.floats(1, 100),
+    jitter=st.floats(0, 1),
     attempt_timeout=durations,
 )
 policies = st.builds(
@@ -84,6 +85,7 @@ policies = st.builds(
     initial_backoff=st.none() | durations,
     max_backoff=st.none() | durations,
     backoff_multiplier=st.none() | st.floats(1, 100),
+    jitter=st.none() | st.floats(0, 1),
 )
 webhooks = st.builds(
     Webhook,
@@ -123,6 +125,7 @@ _short_specs = st.builds(
         initial_backoff=st.none() | _short,
         max_backoff=st.none() | _short,
         backoff_multiplier=st.none() | st.floats(1, 4),
+        jitter=st.none() | st.floats(0, 1),
     ),
     retention=_short,
 )
@@ -195,6 +198,7 @@ def settled(spec: TaskSpec, attempt_terms: AttemptTerms) -> TaskSpec:
             initial_backoff=attempt_terms.initial_backoff,
             max_backoff=attempt_terms.max_backoff,
             backoff_multiplier=attempt_terms.backoff_multiplier,
+            jitter=attempt_terms.jitter,
         ),
     )
 

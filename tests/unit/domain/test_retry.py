@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.domain.retry import JITTER, attempts_used, backoff, settle_terms
+from shared.domain.retry import attempts_used, backoff, settle_terms
 from shared.domain.task import Attempt, AttemptTerms, RetryPolicy, Task, TaskError, TaskSpec
 from tests.unit.domain.strategies import task_ids, terms
 
@@ -28,17 +28,25 @@ ASKED = {
     "initial_backoff": (RetryPolicy(initial_backoff=7), 7),
     "max_backoff": (RetryPolicy(max_backoff=8), 8),
     "backoff_multiplier": (RetryPolicy(backoff_multiplier=1.5), 1.5),
+    "jitter": (RetryPolicy(jitter=0.7), 0.7),
 }
 
 
 def test_without_a_word_of_the_client_the_handler_s_terms_hold() -> None:
-    handler = AttemptTerms(max_attempts=5, initial_backoff=1, max_backoff=2, backoff_multiplier=3.0, attempt_timeout=4)
+    handler = AttemptTerms(
+        max_attempts=5, initial_backoff=1, max_backoff=2, backoff_multiplier=3.0, jitter=0.5, attempt_timeout=4
+    )
     assert settle_terms(TaskSpec(type="x"), handler) == handler
 
 
 def test_without_a_word_of_anyone_the_documented_defaults_hold() -> None:
     assert settle_terms(TaskSpec(type="x")) == AttemptTerms(
-        max_attempts=3, initial_backoff=1_000, max_backoff=300_000, backoff_multiplier=2.0, attempt_timeout=60_000
+        max_attempts=3,
+        initial_backoff=1_000,
+        max_backoff=300_000,
+        backoff_multiplier=2.0,
+        jitter=0.2,
+        attempt_timeout=60_000,
     )
 
 
@@ -65,6 +73,10 @@ def test_a_back_off_of_zero_is_a_word_too() -> None:
     assert (settled.initial_backoff, settled.max_backoff) == (0, 0)
 
 
+def test_a_jitter_of_zero_is_a_word_too() -> None:
+    assert settle_terms(TaskSpec(type="x", retry_policy=RetryPolicy(jitter=0.0)), AttemptTerms(jitter=1.0)).jitter == 0
+
+
 # --- How many attempts count -------------------------------------------------------------------------------------
 
 
@@ -88,11 +100,20 @@ def test_every_attempt_counts_but_those_that_were_handed_back(errors: tuple[Task
 @pytest.mark.parametrize(
     ("attempt", "longest"), [(1, 1_000), (2, 2_000), (3, 4_000), (9, 256_000), (10, 300_000), (99, 300_000)]
 )
-def test_the_wait_doubles_up_to_its_limit_and_is_shortened_by_a_fifth_at_most(attempt: int, longest: int) -> None:
-    waits = [backoff(task_with(*[LOST] * (attempt - 1), None, task_id=f"task-{i}"), AttemptTerms()) for i in range(200)]
-    assert longest * (1 - JITTER) <= min(waits)
+@pytest.mark.parametrize("jitter", [0.2, 0.5, 1.0])
+def test_the_wait_doubles_up_to_its_limit_and_is_shortened_by_the_jitter_at_most(
+    attempt: int, longest: int, jitter: float
+) -> None:
+    terms = AttemptTerms(jitter=jitter)
+    waits = [backoff(task_with(*[LOST] * (attempt - 1), None, task_id=f"task-{i}"), terms) for i in range(200)]
+    assert longest * (1 - jitter) <= min(waits)
     assert max(waits) <= longest
-    assert max(waits) - min(waits) > longest * JITTER / 2, "tasks that failed together must not return together"
+    assert max(waits) - min(waits) > longest * jitter / 2, "tasks that failed together must not return together"
+
+
+def test_without_jitter_the_wait_is_what_the_policy_says() -> None:
+    terms = AttemptTerms(jitter=0.0)
+    assert [backoff(task_with(*[LOST] * n, None), terms) for n in range(4)] == [1_000, 2_000, 4_000, 8_000]
 
 
 def test_the_same_task_in_the_same_state_always_waits_the_same_time() -> None:

@@ -46,6 +46,7 @@ def test_a_submission_that_uses_everything_up_to_its_limit_is_fine() -> None:
             initial_backoff=LONGEST_DURATION,
             max_backoff=LONGEST_DURATION,
             backoff_multiplier=100.0,
+            jitter=1.0,
         ),
         webhooks=(Webhook(url="http://h/", statuses=tuple(TaskStatus)),) * LIMITS.webhooks,
         retention=LONGEST_DURATION,
@@ -152,6 +153,11 @@ def test_durations(field: str, duration: int, fine: bool) -> None:
         ("backoff_multiplier", -2.0, False),
         ("backoff_multiplier", float("nan"), False),
         ("backoff_multiplier", float("inf"), False),
+        ("jitter", 0.0, True),
+        ("jitter", 1.0, True),
+        ("jitter", -0.01, False),
+        ("jitter", 1.01, False),
+        ("jitter", float("nan"), False),
     ],
 )
 def test_the_retry_policy(field: str, value: float, fine: bool) -> None:

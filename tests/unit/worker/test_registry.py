@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@task("report.render", max_attempts=5, attempt_timeout=0.5, initial_backoff=0, backoff_multiplier=1.5)
+@task("report.render", max_attempts=5, attempt_timeout=0.5, initial_backoff=0, backoff_multiplier=1.5, jitter=0)
 async def render(ctx: TaskContext, payload: dict[str, int]) -> int:
     return payload["pages"]
 
@@ -44,7 +44,7 @@ async def test_an_async_handler_is_still_awaited(context: TaskContext) -> None:
 def test_what_a_handler_says_of_its_attempts_goes_before_the_worker_s_defaults() -> None:
     defaults = AttemptTerms(max_attempts=9, initial_backoff=7, max_backoff=8, attempt_timeout=99)
     assert render.terms(defaults) == AttemptTerms(
-        max_attempts=5, initial_backoff=0, max_backoff=8, backoff_multiplier=1.5, attempt_timeout=500
+        max_attempts=5, initial_backoff=0, max_backoff=8, backoff_multiplier=1.5, jitter=0, attempt_timeout=500
     )
     assert count.terms(defaults) == defaults
 
@@ -71,6 +71,8 @@ def test_a_type_that_no_task_can_have_is_refused(type_: str) -> None:
         ({"max_backoff": 315_360_001}, "max_backoff must be between"),
         ({"backoff_multiplier": 0.5}, "backoff_multiplier must be between 1 and 100, is 0.5"),
         ({"backoff_multiplier": 101}, "backoff_multiplier must be between 1 and 100, is 101"),
+        ({"jitter": -0.1}, "jitter must be between 0 and 1, is -0.1"),
+        ({"jitter": 20}, "jitter must be between 0 and 1, is 20"),
     ],
 )
 def test_terms_that_cannot_hold_are_refused_where_they_are_declared(terms: dict[str, Any], said: str) -> None:
