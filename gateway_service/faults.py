@@ -29,6 +29,24 @@ class TaskNotFoundError(Fault):
         super().__init__(f"There is no task {task_id}: it was never submitted or is kept no longer.")
 
 
+class TaskExpiredError(Fault):
+    """The task was there, and its retention is over."""
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(f"Task {task_id} has finished and is kept no longer: its retention is over.")
+
+
+class TasksNotFoundError(Fault):
+    """Some of several tasks do not exist for this tenant."""
+
+    def __init__(self, task_ids: Sequence[str], *, asked: int) -> None:
+        self.task_ids = tuple(task_ids)
+        super().__init__(
+            f"{len(self.task_ids)} of {asked} tasks do not exist, the first of them {self.task_ids[0]}: "
+            "they were never submitted or are kept no longer."
+        )
+
+
 class TaskNotCancellableError(Fault):
     """The task finished before it could be cancelled."""
 
@@ -49,6 +67,24 @@ class SequenceAheadError(Fault):
         self.after = after
         self.last = last
         super().__init__(f"after_sequence is {after}, but the task's last event is {last}.")
+
+
+class SequenceCompactedError(Fault):
+    """A watch asked to go on after an event whose successors are not all kept any more."""
+
+    def __init__(self, after: int, *, first: int, last: int) -> None:
+        self.first = first
+        self.last = last
+        super().__init__(
+            f"after_sequence is {after}, but not every event after it is kept: the log is whole from {first} to {last}."
+        )
+
+
+class WatchBehindError(Fault):
+    """A watch by filter fell so far behind that its events can no longer be told completely."""
+
+    def __init__(self) -> None:
+        super().__init__("This watch fell too far behind to be completed; list the tasks, and watch anew.")
 
 
 class TooManyWatchesError(Fault):

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 DOMAIN = "taskcast"
 
+MOST_IDS_NAMED = 100
+"""Details travel as trailing metadata, of which gRPC's clients take 8 KiB unless told otherwise."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -38,9 +41,13 @@ _C = grpc.StatusCode
 TABLE: dict[type[Exception], Answer] = {
     faults.InvalidRequestError: Answer(_C.INVALID_ARGUMENT, "INVALID_REQUEST"),
     faults.TaskNotFoundError: Answer(_C.NOT_FOUND, "TASK_NOT_FOUND"),
+    faults.TaskExpiredError: Answer(_C.NOT_FOUND, "TASK_EXPIRED"),
+    faults.TasksNotFoundError: Answer(_C.NOT_FOUND, "TASK_NOT_FOUND"),
     faults.TaskNotCancellableError: Answer(_C.FAILED_PRECONDITION, "TASK_NOT_CANCELLABLE"),
     faults.RequestIdReusedError: Answer(_C.ALREADY_EXISTS, "REQUEST_ID_REUSED"),
     faults.SequenceAheadError: Answer(_C.OUT_OF_RANGE, "SEQUENCE_AHEAD"),
+    faults.SequenceCompactedError: Answer(_C.OUT_OF_RANGE, "SEQUENCE_COMPACTED"),
+    faults.WatchBehindError: Answer(_C.ABORTED, "WATCH_BEHIND", retry_after=0.2),
     faults.TooManyWatchesError: Answer(_C.RESOURCE_EXHAUSTED, "TOO_MANY_WATCHES", retry_after=5),
     faults.TooManyCallsError: Answer(_C.RESOURCE_EXHAUSTED, "RATE_LIMITED", retry_after=0.5),
     faults.BacklogFullError: Answer(_C.UNAVAILABLE, "BROKER_UNAVAILABLE", retry_after=5),
@@ -78,6 +85,11 @@ def to_status(error: Exception, method: str) -> status_pb2.Status:
     elif isinstance(error, faults.SequenceAheadError):
         info.metadata["last_sequence"] = str(error.last)
         details.append(_bad_request([("after_sequence", f"must be at most {error.last}")]))
+    elif isinstance(error, faults.SequenceCompactedError):
+        info.metadata["first_sequence"] = str(error.first)
+        info.metadata["last_sequence"] = str(error.last)
+    elif isinstance(error, faults.TasksNotFoundError):
+        info.metadata["task_ids"] = ",".join(error.task_ids[:MOST_IDS_NAMED])
     if answer.retry_after is not None:
         log.warning("rpc.unavailable", method=method, reason=answer.reason, error=str(error))
     return _status(answer.code, answer.message or str(error), details)
