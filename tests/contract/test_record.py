@@ -295,6 +295,30 @@ async def test_of_a_task_that_is_not_there_nothing_is_read(record: RedisRecord) 
     assert await record.read_events(task_id, after=0, limit=10) == []
 
 
+async def test_many_tasks_are_read_at_once_in_the_order_asked_for(record: RedisRecord) -> None:
+    waiting = await appended(record, submission())
+    running = await claimed(record)
+    ended = shown(await appended(record, change(await claimed(record), SUCCEED)))
+    asked = [ended.id, new_task_id(), waiting.id, running.id, waiting.id]
+    assert await record.read_many(asked) == [
+        without_values(ended),
+        None,
+        without_values(waiting),
+        shown(without_values(running)),
+        without_values(waiting),
+    ]
+    assert await record.read_many(asked, payload=True, result=True) == [
+        ended,
+        None,
+        waiting,
+        shown(running),
+        waiting,
+    ]
+    assert await record.read_sequences(asked) == [3, 0, 1, 2, 1]
+    assert await record.read_many([]) == []
+    assert await record.read_sequences([]) == []
+
+
 async def test_events_are_read_in_pages(record: RedisRecord) -> None:
     task = await claimed(record)
     await appended(record, change(task, *(progress(percent) for percent in range(98))))

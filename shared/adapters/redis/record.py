@@ -24,7 +24,7 @@ from shared.domain.task import Timers
 from shared.ports import Appended, Conflict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from shared.domain.task import Millis, Task, TaskEvent
     from shared.ports import Change
@@ -95,13 +95,29 @@ class RedisRecord:
 
     async def read(self, task_id: str, *, payload: bool = True, result: bool = True) -> Task | None:
         """See `shared.ports.Record.read`."""
+        (task,) = await self.read_many((task_id,), payload=payload, result=result)
+        return task
+
+    async def read_many(
+        self, task_ids: Sequence[str], *, payload: bool = False, result: bool = False
+    ) -> list[Task | None]:
+        """See `shared.ports.Record.read_many`."""
         wanted = ["timers", "asked", "life"] + ["payload"] * payload + ["result"] * result
-        timers, asked, *rest = await self._batcher.call("HMGET", self._task_key(task_id), *wanted)
-        return None if asked is None else _decode(asked, b"".join(piece or b"" for piece in rest), timers)
+        replies = await self._batcher.call_all(("HMGET", self._task_key(task_id), *wanted) for task_id in task_ids)
+        return [
+            None if asked is None else _decode(asked, b"".join(piece or b"" for piece in rest), timers)
+            for timers, asked, *rest in replies
+        ]
 
     async def read_sequence(self, task_id: str) -> int:
         """See `shared.ports.Record.read_sequence`."""
-        return int(await self._batcher.call("HGET", self._task_key(task_id), "sequence") or 0)
+        (sequence,) = await self.read_sequences((task_id,))
+        return sequence
+
+    async def read_sequences(self, task_ids: Sequence[str]) -> list[int]:
+        """See `shared.ports.Record.read_sequences`."""
+        replies = await self._batcher.call_all(("HGET", self._task_key(task_id), "sequence") for task_id in task_ids)
+        return [int(sequence or 0) for sequence in replies]
 
     async def read_events(self, task_id: str, *, after: int, limit: int) -> list[TaskEvent]:
         """See `shared.ports.Record.read_events`."""
