@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from shared.domain.addresses import Reach
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -15,7 +17,33 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
+_NOT_IN_URLS = re.compile(r"[\x00-\x20\x7f\\<>\"{}|^`]")
+
+OWN_HEADERS = frozenset(
+    {
+        "webhook-id",
+        "webhook-timestamp",
+        "webhook-signature",
+        "user-agent",
+        "host",
+        "accept",
+        "accept-encoding",
+        "content-type",
+        "content-length",
+        "content-encoding",
+        "transfer-encoding",
+        "connection",
+        "keep-alive",
+        "expect",
+        "te",
+        "trailer",
+        "upgrade",
+    }
+)
+"""Headers of a webhook that Taskcast sets itself, or that would change how the request is read."""
+
+_PUBLIC = Reach()
 
 LONGEST_DURATION: Millis = 10 * 365 * 86_400_000
 """Ten years: anything longer is a mistake of units."""
@@ -50,8 +78,11 @@ class Violation:
     description: str
 
 
-def violations(spec: TaskSpec, limits: Limits, now: Millis) -> list[Violation]:
-    """Everything that is wrong with `spec` at `now`, in the order of its fields; empty if it may be submitted."""
+def violations(spec: TaskSpec, limits: Limits, now: Millis, reach: Reach = _PUBLIC) -> list[Violation]:
+    """Everything that is wrong with `spec` at `now`, in the order of its fields; empty if it may be submitted.
+
+    `reach` says where its webhooks may go.
+    """
     return [
         *_name("type", spec.type, limits.type_length),
         *_payload(spec.payload, limits),
@@ -60,7 +91,7 @@ def violations(spec: TaskSpec, limits: Limits, now: Millis) -> list[Violation]:
         *_schedule_time(spec.schedule_time, now),
         *_durations(spec),
         *_retry_policy(spec.retry_policy, limits),
-        *_webhooks(spec.webhooks, limits),
+        *_webhooks(spec.webhooks, limits, reach),
     ]
 
 
@@ -127,32 +158,37 @@ def _retry_policy(policy: RetryPolicy, limits: Limits) -> Iterator[Violation]:
         yield Violation("retry_policy.jitter", "must be between 0 and 1")
 
 
-def _webhooks(webhooks: tuple[Webhook, ...], limits: Limits) -> Iterator[Violation]:
+def _webhooks(webhooks: tuple[Webhook, ...], limits: Limits, reach: Reach) -> Iterator[Violation]:
     if len(webhooks) > limits.webhooks:
         yield Violation("webhooks", f"must have at most {limits.webhooks} entries, has {len(webhooks)}")
         return
     for index, webhook in enumerate(webhooks):
-        yield from _webhook(f"webhooks[{index}]", webhook, limits)
+        yield from webhook_violations(f"webhooks[{index}]", webhook, limits, reach)
 
 
-def _webhook(field: str, webhook: Webhook, limits: Limits) -> Iterator[Violation]:
+def webhook_violations(field: str, webhook: Webhook, limits: Limits, reach: Reach) -> Iterator[Violation]:
+    """What is wrong with one webhook, which stands in `field`."""
     if not _is_web_address(webhook.url, limits.webhook_url_length):
         yield Violation(
             f"{field}.url",
             f"must be an http or https URL with a host, without user or password, of at most"
             f" {limits.webhook_url_length} characters",
         )
+    elif objection := reach.objection(webhook.url):
+        yield Violation(f"{field}.url", objection)
     if len(webhook.headers) > limits.webhook_headers:
         yield Violation(f"{field}.headers", f"must have at most {limits.webhook_headers} entries")
     elif sum(len(k.encode()) + len(v.encode()) for k, v in webhook.headers.items()) > limits.webhook_header_bytes:
         yield Violation(f"{field}.headers", f"must have at most {limits.webhook_header_bytes} bytes together")
     for name, value in webhook.headers.items():
-        if not _HEADER_NAME.fullmatch(name) or _CONTROL.search(value):
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             yield Violation(f"{field}.headers[{name[:80]!r}]", "is not a header name and value that HTTP allows")
+        elif name.lower() in OWN_HEADERS:
+            yield Violation(f"{field}.headers[{name[:80]!r}]", "is a header that the server sets itself")
 
 
 def _is_web_address(url: str, longest: int) -> bool:
-    if not url or len(url) > longest or _CONTROL.search(url) or " " in url:
+    if not url or len(url) > longest or _NOT_IN_URLS.search(url):
         return False
     try:
         parts = urlsplit(url)
