@@ -19,6 +19,7 @@ from gateway_service.rpc.task_servicer import TaskServicer
 from gateway_service.sweeper import ROUND_SECONDS, Sweeper
 from gateway_service.use_cases.cancel_task import CancelTask
 from gateway_service.use_cases.get_task import GetTask
+from gateway_service.use_cases.retry_task import RetryTask
 from gateway_service.use_cases.submit_task import SubmitTask
 from gateway_service.watch.follow import FollowTask
 from gateway_service.watch.hub import EventHub
@@ -85,8 +86,10 @@ class Gateway:
         dispatcher = Dispatcher(record, broker, journal, most_undispatched=settings.max_undispatched)
         hub = EventHub(broker, most_feeds=settings.max_watches)
         sweeper = Sweeper(record, journal, dispatcher, self._clock, name=name)
+        submit = SubmitTask(record, journal, dispatcher, self._clock, limits)
         servicer = TaskServicer(
-            SubmitTask(record, journal, dispatcher, self._clock, limits),
+            submit,
+            RetryTask(record, submit),
             GetTask(record),
             CancelTask(record, journal, limits),
             FollowTask(record, hub),

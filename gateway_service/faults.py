@@ -51,6 +51,10 @@ class TaskNotCancellableError(Fault):
     """The task finished before it could be cancelled."""
 
 
+class TaskNotRetryableError(Fault):
+    """The task has not finished, or succeeded."""
+
+
 class RequestIdReusedError(Fault):
     """The request_id belongs to a submission with another body."""
 

@@ -44,6 +44,7 @@ TABLE: dict[type[Exception], Answer] = {
     faults.TaskExpiredError: Answer(_C.NOT_FOUND, "TASK_EXPIRED"),
     faults.TasksNotFoundError: Answer(_C.NOT_FOUND, "TASK_NOT_FOUND"),
     faults.TaskNotCancellableError: Answer(_C.FAILED_PRECONDITION, "TASK_NOT_CANCELLABLE"),
+    faults.TaskNotRetryableError: Answer(_C.FAILED_PRECONDITION, "TASK_NOT_RETRYABLE"),
     faults.RequestIdReusedError: Answer(_C.ALREADY_EXISTS, "REQUEST_ID_REUSED"),
     faults.SequenceAheadError: Answer(_C.OUT_OF_RANGE, "SEQUENCE_AHEAD"),
     faults.SequenceCompactedError: Answer(_C.OUT_OF_RANGE, "SEQUENCE_COMPACTED"),

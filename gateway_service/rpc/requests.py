@@ -13,13 +13,14 @@ from shared.codec import from_duration, from_timestamp, retry_policy_from_proto
 from shared.domain.submission import Violation
 from shared.domain.task import TaskPriority, TaskSpec, TaskStatus, Webhook
 from shared.json_values import NotJsonError, check_json
+from taskcast.v1 import task_service_pb2
 
 if TYPE_CHECKING:
     from google.protobuf import duration_pb2, timestamp_pb2
     from google.protobuf.message import Message
 
     from shared.domain.task import Millis, RetryPolicy
-    from taskcast.v1 import task_pb2, task_service_pb2
+    from taskcast.v1 import task_pb2
 
 NANOS = 1_000_000_000
 
@@ -27,6 +28,8 @@ SHORTEST_HEARTBEAT = 1.0
 LONGEST_HEARTBEAT = 300.0
 DEFAULT_HEARTBEAT = 15.0
 
+# A submit and a retry share the request_ids of a tenant, and may have the same bytes.
+_KINDS = {task_service_pb2.SubmitTaskRequest: b"submit", task_service_pb2.RetryTaskRequest: b"retry"}
 _NULL = struct_pb2.Value(null_value=struct_pb2.NULL_VALUE)
 _PRIORITIES = {priority.value for priority in TaskPriority}
 _STATUSES = {status.value for status in TaskStatus}
@@ -119,10 +122,10 @@ class SubmissionReader:
         return from_timestamp(time)
 
 
-def fingerprint(request: task_service_pb2.SubmitTaskRequest) -> bytes:
-    """Identifies what a request asks for, its request_id aside: equal for equal requests."""
+def fingerprint(request: task_service_pb2.SubmitTaskRequest | task_service_pb2.RetryTaskRequest) -> bytes:
+    """Identifies what a request with a request_id asks for: equal for equal requests of one kind."""
     body = request.SerializeToString(deterministic=True)
-    return hashlib.blake2b(body, digest_size=16).digest()
+    return hashlib.blake2b(body, digest_size=16, person=_KINDS[type(request)]).digest()
 
 
 def heartbeat_seconds(request: task_service_pb2.WatchTaskRequest) -> float:

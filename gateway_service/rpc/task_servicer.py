@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gateway_service.rpc.requests import SubmissionDefaults
     from gateway_service.use_cases.cancel_task import CancelTask
     from gateway_service.use_cases.get_task import GetTask
+    from gateway_service.use_cases.retry_task import RetryTask
     from gateway_service.use_cases.submit_task import SubmitTask
     from gateway_service.watch.follow import FollowTask, Update
 
@@ -33,9 +34,17 @@ class TaskServicer(rpc.TaskServiceServicer):
     """The contract's TaskService. Errors are raised, and answered by the interceptor's table."""
 
     def __init__(
-        self, submit: SubmitTask, get: GetTask, cancel: CancelTask, follow: FollowTask, *, defaults: SubmissionDefaults
+        self,
+        submit: SubmitTask,
+        retry: RetryTask,
+        get: GetTask,
+        cancel: CancelTask,
+        follow: FollowTask,
+        *,
+        defaults: SubmissionDefaults,
     ) -> None:
         self._submit = submit
+        self._retry = retry
         self._get = get
         self._cancel = cancel
         self._follow = follow
@@ -76,8 +85,15 @@ class TaskServicer(rpc.TaskServiceServicer):
         )
 
     async def RetryTask(self, request: pb.RetryTaskRequest, context: Context) -> pb.RetryTaskResponse:
-        """Not served yet."""
-        _not_served("RetryTask")
+        """Submit a task again that did not succeed."""
+        submitted = await self._retry(
+            TENANT,
+            request.task_id,
+            request_id=request.request_id,
+            fingerprint=fingerprint(request) if request.request_id else b"",
+        )
+        task = task_to_proto(submitted.task, payload=False)
+        return pb.RetryTaskResponse(task=task, duplicate=submitted.duplicate)
 
     async def ListTasks(self, request: pb.ListTasksRequest, context: Context) -> pb.ListTasksResponse:
         """Not served yet."""

@@ -41,8 +41,10 @@ class SubmitTask:
         self._clock = clock
         self._limits = limits
 
-    async def __call__(self, tenant: str, spec: TaskSpec, *, request_id: str, fingerprint: bytes) -> Submitted:
-        """Record the task that `spec` describes.
+    async def __call__(
+        self, tenant: str, spec: TaskSpec, *, request_id: str, fingerprint: bytes, retry_of: str = ""
+    ) -> Submitted:
+        """Record the task that `spec` describes; `retry_of` is the id of the one that it repeats.
 
         With a `request_id` the second submission finds the first, if `fingerprint`, which identifies the body,
         is the same. Raises InvalidRequestError, RequestIdReusedError, BacklogFullError, StoreUnavailableError
@@ -52,7 +54,7 @@ class SubmitTask:
         self._dispatcher.check_room()
         task_id = derived_task_id(tenant, request_id) if request_id else str(uuid_utils.uuid7())
         outcome = await self._journal.create(
-            task_id, Submit(task_id=task_id, tenant=tenant, spec=spec), fingerprint=fingerprint
+            task_id, Submit(task_id=task_id, tenant=tenant, spec=spec, retry_of=retry_of), fingerprint=fingerprint
         )
         if isinstance(outcome, Done):
             failpoint("gateway.recorded")

@@ -29,7 +29,7 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from taskcast.v1 import task_pb2 as taskcast_dot_v1_dot_task__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1etaskcast/v1/task_service.proto\x12\x0btaskcast.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x16taskcast/v1/task.proto\"\xd5\x04\n\x11SubmitTaskRequest\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\'\n\x07payload\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value\x12:\n\x06labels\x18\x03 \x03(\x0b\x32*.taskcast.v1.SubmitTaskRequest.LabelsEntry\x12\r\n\x05queue\x18\x04 \x01(\t\x12+\n\x08priority\x18\x05 \x01(\x0e\x32\x19.taskcast.v1.TaskPriority\x12\x31\n\rschedule_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x07timeout\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0f\x61ttempt_timeout\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12\x65stimated_duration\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0cretry_policy\x18\n \x01(\x0b\x32\x18.taskcast.v1.RetryPolicy\x12&\n\x08webhooks\x18\x0b \x03(\x0b\x32\x14.taskcast.v1.Webhook\x12,\n\tretention\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x0f \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"H\n\x12SubmitTaskResponse\x12\x1f\n\x04task\x18\x01 \x01(\x0b\x32\x11.taskcast.v1.Task\x12\x11\n\tduplicate\x18\x02 \x01(\x08\"!\n\x0eGetTaskRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\"2\n\x0fGetTaskResponse\x12\x1f\n\x04task\x18\x01 \x01(\x0b\x32\x11.taskcast.v1.Task\"4\n\x11\x43\x61ncelTaskRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"5\n\x12\x43\x61ncelTaskResponse\x12\x1f\n\x04task\x18\x01 \x01(\x0b\x32\x11.taskcast.v1.Task\"#\n\x10RetryTaskRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\"4\n\x11RetryTaskResponse\x12\x1f\n\x04task\x18\x01 \x01(\x0b\x32\x11.taskcast.v1.Task\"\xa7\x02\n\nTaskFilter\x12)\n\x08statuses\x18\x01 \x03(\x0e\x32\x17.taskcast.v1.TaskStatus\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\r\n\x05queue\x18\x03 \x01(\t\x12\x33\n\x06labels\x18\x04 \x03(\x0b\x32#.taskcast.v1.TaskFilter.LabelsEntry\x12\x35\n\x11\x63reate_time_after\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x12\x63reate_time_before\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"b\n\x10ListTasksRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\'\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x17.taskcast.v1.TaskFilter\"N\n\x11ListTasksResponse\x12 \n\x05tasks\x18\x01 \x03(\x0b\x32\x11.taskcast.v1.Task\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8a\x01\n\x10WatchTaskRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x1b\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x35\n\x12heartbeat_interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x11\n\x0f_after_sequence\"\x9a\x01\n\x11WatchTaskResponse\x12%\n\x08snapshot\x18\x01 \x01(\x0b\x32\x11.taskcast.v1.TaskH\x00\x12\'\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x16.taskcast.v1.TaskEventH\x00\x12+\n\theartbeat\x18\x03 \x01(\x0b\x32\x16.taskcast.v1.HeartbeatH\x00\x42\x08\n\x06update\"\x1d\n\tHeartbeat\x12\x10\n\x08sequence\x18\x01 \x01(\x03\"\x85\x01\n\x11WatchTasksRequest\x12\x10\n\x08task_ids\x18\x01 \x03(\t\x12\'\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x17.taskcast.v1.TaskFilter\x12\x35\n\x12heartbeat_interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x9b\x01\n\x12WatchTasksResponse\x12%\n\x08snapshot\x18\x01 \x01(\x0b\x32\x11.taskcast.v1.TaskH\x00\x12\'\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x16.taskcast.v1.TaskEventH\x00\x12+\n\theartbeat\x18\x03 \x01(\x0b\x32\x16.taskcast.v1.HeartbeatH\x00\x42\x08\n\x06update\"d\n\x0f\x42\x61tchTaskResult\x12!\n\x04task\x18\x01 \x01(\x0b\x32\x11.taskcast.v1.TaskH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"K\n\x17\x42\x61tchSubmitTasksRequest\x12\x30\n\x08requests\x18\x01 \x03(\x0b\x32\x1e.taskcast.v1.SubmitTaskRequest\"I\n\x18\x42\x61tchSubmitTasksResponse\x12-\n\x07results\x18\x01 \x03(\x0b\x32\x1c.taskcast.v1.BatchTaskResult\"(\n\x14\x42\x61tchGetTasksRequest\x12\x10\n\x08task_ids\x18\x01 \x03(\t\"F\n\x15\x42\x61tchGetTasksResponse\x12-\n\x07results\x18\x01 \x03(\x0b\x32\x1c.taskcast.v1.BatchTaskResult\";\n\x17\x42\x61tchCancelTasksRequest\x12\x10\n\x08task_ids\x18\x01 \x03(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"I\n\x18\x42\x61tchCancelTasksResponse\x12-\n\x07results\x18\x01 \x03(\x0b\x32\x1c.taskcast.v1.BatchTaskResult2\xc2\x06\n\x0bTaskService\x12M\n\nSubmitTask\x12\x1e.taskcast.v1.SubmitTaskRequest\x1a\x1f.taskcast.v1.SubmitTaskResponse\x12\x44\n\x07GetTask\x12\x1b.taskcast.v1.GetTaskRequest\x1a\x1c.taskcast.v1.GetTaskResponse\x12M\n\nCancelTask\x12\x1e.taskcast.v1.CancelTaskRequest\x1a\x1f.taskcast.v1.CancelTaskResponse\x12J\n\tRetryTask\x12\x1d.taskcast.v1.RetryTaskRequest\x1a\x1e.taskcast.v1.RetryTaskResponse\x12J\n\tListTasks\x12\x1d.taskcast.v1.ListTasksRequest\x1a\x1e.taskcast.v1.ListTasksResponse\x12L\n\tWatchTask\x12\x1d.taskcast.v1.WatchTaskRequest\x1a\x1e.taskcast.v1.WatchTaskResponse0\x01\x12O\n\nWatchTasks\x12\x1e.taskcast.v1.WatchTasksRequest\x1a\x1f.taskcast.v1.WatchTasksResponse0\x01\x12_\n\x10\x42\x61tchSubmitTasks\x12$.taskcast.v1.BatchSubmitTasksRequest\x1a%.taskcast.v1.BatchSubmitTasksResponse\x12V\n\rBatchGetTasks\x12!.taskcast.v1.BatchGetTasksRequest\x1a\".taskcast.v1.BatchGetTasksResponse\x12_\n\x10\x42\x61tchCancelTasks\x12$.taskcast.v1.BatchCancelTasksRequest\x1a%.taskcast.v1.BatchCancelTasksResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1etaskcast/v1/task_service.proto\x12\x0btaskcast.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x16taskcast/v1/task.proto\"\xd5\x04\n\x11SubmitTaskRequest\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\'\n\x07payload\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value\x12:\n\x06labels\x18\x03 \x03(\x0b\x32*.taskcast.v1.SubmitTaskRequest.LabelsEntry\x12\r\n\x05queue\x18\x04 \x01(\t\x12+\n\x08priority\x18\x05 \x01(\x0e\x32\x19.taskcast.v1.TaskPriority\x12\x31\n\rschedule_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x07timeout\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0f\x61ttempt_timeout\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12\x65stimated_duration\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0cretry_policy\x18\n \x01(\x0b\x32\x18.taskcast.v1.RetryPolicy\x12&\n\x08webhooks\x18\x0b \x03(\x0b\x32\x14.taskcast.v1.Webhook\x12,\n\tretention\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x0f \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"H\n\x12SubmitTaskResponse\x12\x1f\n\x04task\x18\x01 \x01(\x0b\x32\x11.taskcast.v1.Task\x12\x11\n\tduplicate\x18\x02 \x01(\x08\"!\n\x0eGetTaskRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\"2\n\x0fGetTaskResponse\x12\x1f\n\x04task\x18\x01 \x01(\x0b\x32\x11.taskcast.v1.Task\"4\n\x11\x43\x61ncelTaskRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"5\n\x12\x43\x61ncelTaskResponse\x12\x1f\n\x04task\x18\x01 \x01(\x0b\x32\x11.taskcast.v1.Task\"7\n\x10RetryTaskRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"G\n\x11RetryTaskResponse\x12\x1f\n\x04task\x18\x01 \x01(\x0b\x32\x11.taskcast.v1.Task\x12\x11\n\tduplicate\x18\x02 \x01(\x08\"\xa7\x02\n\nTaskFilter\x12)\n\x08statuses\x18\x01 \x03(\x0e\x32\x17.taskcast.v1.TaskStatus\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\r\n\x05queue\x18\x03 \x01(\t\x12\x33\n\x06labels\x18\x04 \x03(\x0b\x32#.taskcast.v1.TaskFilter.LabelsEntry\x12\x35\n\x11\x63reate_time_after\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x12\x63reate_time_before\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"b\n\x10ListTasksRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\'\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x17.taskcast.v1.TaskFilter\"N\n\x11ListTasksResponse\x12 \n\x05tasks\x18\x01 \x03(\x0b\x32\x11.taskcast.v1.Task\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8a\x01\n\x10WatchTaskRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x1b\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x35\n\x12heartbeat_interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x11\n\x0f_after_sequence\"\x9a\x01\n\x11WatchTaskResponse\x12%\n\x08snapshot\x18\x01 \x01(\x0b\x32\x11.taskcast.v1.TaskH\x00\x12\'\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x16.taskcast.v1.TaskEventH\x00\x12+\n\theartbeat\x18\x03 \x01(\x0b\x32\x16.taskcast.v1.HeartbeatH\x00\x42\x08\n\x06update\"\x1d\n\tHeartbeat\x12\x10\n\x08sequence\x18\x01 \x01(\x03\"\x85\x01\n\x11WatchTasksRequest\x12\x10\n\x08task_ids\x18\x01 \x03(\t\x12\'\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x17.taskcast.v1.TaskFilter\x12\x35\n\x12heartbeat_interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x9b\x01\n\x12WatchTasksResponse\x12%\n\x08snapshot\x18\x01 \x01(\x0b\x32\x11.taskcast.v1.TaskH\x00\x12\'\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x16.taskcast.v1.TaskEventH\x00\x12+\n\theartbeat\x18\x03 \x01(\x0b\x32\x16.taskcast.v1.HeartbeatH\x00\x42\x08\n\x06update\"d\n\x0f\x42\x61tchTaskResult\x12!\n\x04task\x18\x01 \x01(\x0b\x32\x11.taskcast.v1.TaskH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"K\n\x17\x42\x61tchSubmitTasksRequest\x12\x30\n\x08requests\x18\x01 \x03(\x0b\x32\x1e.taskcast.v1.SubmitTaskRequest\"I\n\x18\x42\x61tchSubmitTasksResponse\x12-\n\x07results\x18\x01 \x03(\x0b\x32\x1c.taskcast.v1.BatchTaskResult\"(\n\x14\x42\x61tchGetTasksRequest\x12\x10\n\x08task_ids\x18\x01 \x03(\t\"F\n\x15\x42\x61tchGetTasksResponse\x12-\n\x07results\x18\x01 \x03(\x0b\x32\x1c.taskcast.v1.BatchTaskResult\";\n\x17\x42\x61tchCancelTasksRequest\x12\x10\n\x08task_ids\x18\x01 \x03(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"I\n\x18\x42\x61tchCancelTasksResponse\x12-\n\x07results\x18\x01 \x03(\x0b\x32\x1c.taskcast.v1.BatchTaskResult2\xc2\x06\n\x0bTaskService\x12M\n\nSubmitTask\x12\x1e.taskcast.v1.SubmitTaskRequest\x1a\x1f.taskcast.v1.SubmitTaskResponse\x12\x44\n\x07GetTask\x12\x1b.taskcast.v1.GetTaskRequest\x1a\x1c.taskcast.v1.GetTaskResponse\x12M\n\nCancelTask\x12\x1e.taskcast.v1.CancelTaskRequest\x1a\x1f.taskcast.v1.CancelTaskResponse\x12J\n\tRetryTask\x12\x1d.taskcast.v1.RetryTaskRequest\x1a\x1e.taskcast.v1.RetryTaskResponse\x12J\n\tListTasks\x12\x1d.taskcast.v1.ListTasksRequest\x1a\x1e.taskcast.v1.ListTasksResponse\x12L\n\tWatchTask\x12\x1d.taskcast.v1.WatchTaskRequest\x1a\x1e.taskcast.v1.WatchTaskResponse0\x01\x12O\n\nWatchTasks\x12\x1e.taskcast.v1.WatchTasksRequest\x1a\x1f.taskcast.v1.WatchTasksResponse0\x01\x12_\n\x10\x42\x61tchSubmitTasks\x12$.taskcast.v1.BatchSubmitTasksRequest\x1a%.taskcast.v1.BatchSubmitTasksResponse\x12V\n\rBatchGetTasks\x12!.taskcast.v1.BatchGetTasksRequest\x1a\".taskcast.v1.BatchGetTasksResponse\x12_\n\x10\x42\x61tchCancelTasks\x12$.taskcast.v1.BatchCancelTasksRequest\x1a%.taskcast.v1.BatchCancelTasksResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,41 +55,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CANCELTASKRESPONSE']._serialized_start=1006
   _globals['_CANCELTASKRESPONSE']._serialized_end=1059
   _globals['_RETRYTASKREQUEST']._serialized_start=1061
-  _globals['_RETRYTASKREQUEST']._serialized_end=1096
-  _globals['_RETRYTASKRESPONSE']._serialized_start=1098
-  _globals['_RETRYTASKRESPONSE']._serialized_end=1150
-  _globals['_TASKFILTER']._serialized_start=1153
-  _globals['_TASKFILTER']._serialized_end=1448
+  _globals['_RETRYTASKREQUEST']._serialized_end=1116
+  _globals['_RETRYTASKRESPONSE']._serialized_start=1118
+  _globals['_RETRYTASKRESPONSE']._serialized_end=1189
+  _globals['_TASKFILTER']._serialized_start=1192
+  _globals['_TASKFILTER']._serialized_end=1487
   _globals['_TASKFILTER_LABELSENTRY']._serialized_start=744
   _globals['_TASKFILTER_LABELSENTRY']._serialized_end=789
-  _globals['_LISTTASKSREQUEST']._serialized_start=1450
-  _globals['_LISTTASKSREQUEST']._serialized_end=1548
-  _globals['_LISTTASKSRESPONSE']._serialized_start=1550
-  _globals['_LISTTASKSRESPONSE']._serialized_end=1628
-  _globals['_WATCHTASKREQUEST']._serialized_start=1631
-  _globals['_WATCHTASKREQUEST']._serialized_end=1769
-  _globals['_WATCHTASKRESPONSE']._serialized_start=1772
-  _globals['_WATCHTASKRESPONSE']._serialized_end=1926
-  _globals['_HEARTBEAT']._serialized_start=1928
-  _globals['_HEARTBEAT']._serialized_end=1957
-  _globals['_WATCHTASKSREQUEST']._serialized_start=1960
-  _globals['_WATCHTASKSREQUEST']._serialized_end=2093
-  _globals['_WATCHTASKSRESPONSE']._serialized_start=2096
-  _globals['_WATCHTASKSRESPONSE']._serialized_end=2251
-  _globals['_BATCHTASKRESULT']._serialized_start=2253
-  _globals['_BATCHTASKRESULT']._serialized_end=2353
-  _globals['_BATCHSUBMITTASKSREQUEST']._serialized_start=2355
-  _globals['_BATCHSUBMITTASKSREQUEST']._serialized_end=2430
-  _globals['_BATCHSUBMITTASKSRESPONSE']._serialized_start=2432
-  _globals['_BATCHSUBMITTASKSRESPONSE']._serialized_end=2505
-  _globals['_BATCHGETTASKSREQUEST']._serialized_start=2507
-  _globals['_BATCHGETTASKSREQUEST']._serialized_end=2547
-  _globals['_BATCHGETTASKSRESPONSE']._serialized_start=2549
-  _globals['_BATCHGETTASKSRESPONSE']._serialized_end=2619
-  _globals['_BATCHCANCELTASKSREQUEST']._serialized_start=2621
-  _globals['_BATCHCANCELTASKSREQUEST']._serialized_end=2680
-  _globals['_BATCHCANCELTASKSRESPONSE']._serialized_start=2682
-  _globals['_BATCHCANCELTASKSRESPONSE']._serialized_end=2755
-  _globals['_TASKSERVICE']._serialized_start=2758
-  _globals['_TASKSERVICE']._serialized_end=3592
+  _globals['_LISTTASKSREQUEST']._serialized_start=1489
+  _globals['_LISTTASKSREQUEST']._serialized_end=1587
+  _globals['_LISTTASKSRESPONSE']._serialized_start=1589
+  _globals['_LISTTASKSRESPONSE']._serialized_end=1667
+  _globals['_WATCHTASKREQUEST']._serialized_start=1670
+  _globals['_WATCHTASKREQUEST']._serialized_end=1808
+  _globals['_WATCHTASKRESPONSE']._serialized_start=1811
+  _globals['_WATCHTASKRESPONSE']._serialized_end=1965
+  _globals['_HEARTBEAT']._serialized_start=1967
+  _globals['_HEARTBEAT']._serialized_end=1996
+  _globals['_WATCHTASKSREQUEST']._serialized_start=1999
+  _globals['_WATCHTASKSREQUEST']._serialized_end=2132
+  _globals['_WATCHTASKSRESPONSE']._serialized_start=2135
+  _globals['_WATCHTASKSRESPONSE']._serialized_end=2290
+  _globals['_BATCHTASKRESULT']._serialized_start=2292
+  _globals['_BATCHTASKRESULT']._serialized_end=2392
+  _globals['_BATCHSUBMITTASKSREQUEST']._serialized_start=2394
+  _globals['_BATCHSUBMITTASKSREQUEST']._serialized_end=2469
+  _globals['_BATCHSUBMITTASKSRESPONSE']._serialized_start=2471
+  _globals['_BATCHSUBMITTASKSRESPONSE']._serialized_end=2544
+  _globals['_BATCHGETTASKSREQUEST']._serialized_start=2546
+  _globals['_BATCHGETTASKSREQUEST']._serialized_end=2586
+  _globals['_BATCHGETTASKSRESPONSE']._serialized_start=2588
+  _globals['_BATCHGETTASKSRESPONSE']._serialized_end=2658
+  _globals['_BATCHCANCELTASKSREQUEST']._serialized_start=2660
+  _globals['_BATCHCANCELTASKSREQUEST']._serialized_end=2719
+  _globals['_BATCHCANCELTASKSRESPONSE']._serialized_start=2721
+  _globals['_BATCHCANCELTASKSRESPONSE']._serialized_end=2794
+  _globals['_TASKSERVICE']._serialized_start=2797
+  _globals['_TASKSERVICE']._serialized_end=3631
 # @@protoc_insertion_point(module_scope)

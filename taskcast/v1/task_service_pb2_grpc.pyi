@@ -78,7 +78,9 @@ class TaskServiceStub:
     """
     RetryTask: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.RetryTaskRequest, _task_service_pb2.RetryTaskResponse]
     """Submits a new task like a finished one that did not succeed; its retry_of names the old one, which stays as
-    it is. Schedule and request_id are not taken over: the new task starts at once.
+    it is. Schedule and request_id are not taken over: the new task starts at once. Retry policy and attempt_timeout
+    are those that held for the old task's attempts.
+    Each call makes a new task, unless it has a request_id: then it may be repeated freely, and there will be one task.
 
     Errors: INVALID_ARGUMENT (INVALID_REQUEST) for a malformed id; NOT_FOUND (TASK_NOT_FOUND, TASK_EXPIRED);
     FAILED_PRECONDITION (TASK_NOT_RETRYABLE) if it has not finished, or succeeded; and what SubmitTask may answer.
@@ -190,7 +192,9 @@ class TaskServiceAsyncStub(TaskServiceStub):
     """
     RetryTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.RetryTaskRequest, _task_service_pb2.RetryTaskResponse]  # type: ignore[assignment]
     """Submits a new task like a finished one that did not succeed; its retry_of names the old one, which stays as
-    it is. Schedule and request_id are not taken over: the new task starts at once.
+    it is. Schedule and request_id are not taken over: the new task starts at once. Retry policy and attempt_timeout
+    are those that held for the old task's attempts.
+    Each call makes a new task, unless it has a request_id: then it may be repeated freely, and there will be one task.
 
     Errors: INVALID_ARGUMENT (INVALID_REQUEST) for a malformed id; NOT_FOUND (TASK_NOT_FOUND, TASK_EXPIRED);
     FAILED_PRECONDITION (TASK_NOT_RETRYABLE) if it has not finished, or succeeded; and what SubmitTask may answer.
@@ -323,7 +327,9 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_task_service_pb2.RetryTaskResponse, _abc.Awaitable[_task_service_pb2.RetryTaskResponse]]:
         """Submits a new task like a finished one that did not succeed; its retry_of names the old one, which stays as
-        it is. Schedule and request_id are not taken over: the new task starts at once.
+        it is. Schedule and request_id are not taken over: the new task starts at once. Retry policy and attempt_timeout
+        are those that held for the old task's attempts.
+        Each call makes a new task, unless it has a request_id: then it may be repeated freely, and there will be one task.
 
         Errors: INVALID_ARGUMENT (INVALID_REQUEST) for a malformed id; NOT_FOUND (TASK_NOT_FOUND, TASK_EXPIRED);
         FAILED_PRECONDITION (TASK_NOT_RETRYABLE) if it has not finished, or succeeded; and what SubmitTask may answer.

@@ -224,6 +224,7 @@ def test_a_malformed_task_id_is_refused_everywhere(grpc_stub: Any, task_id: str)
     for call in (
         lambda: grpc_stub.GetTask(task_service_pb2.GetTaskRequest(task_id=task_id), timeout=10),
         lambda: grpc_stub.CancelTask(task_service_pb2.CancelTaskRequest(task_id=task_id), timeout=10),
+        lambda: grpc_stub.RetryTask(task_service_pb2.RetryTaskRequest(task_id=task_id), timeout=10),
         lambda: list(grpc_stub.WatchTask(task_service_pb2.WatchTaskRequest(task_id=task_id), timeout=10)),
     ):
         _expect_invalid(_refusal(call), "task_id")
@@ -268,6 +269,7 @@ def test_an_unknown_task_is_not_found(grpc_stub: Any) -> None:
     for call in (
         lambda: grpc_stub.GetTask(task_service_pb2.GetTaskRequest(task_id=UNKNOWN), timeout=10),
         lambda: grpc_stub.CancelTask(task_service_pb2.CancelTaskRequest(task_id=UNKNOWN), timeout=10),
+        lambda: grpc_stub.RetryTask(task_service_pb2.RetryTaskRequest(task_id=UNKNOWN), timeout=10),
         lambda: list(grpc_stub.WatchTask(task_service_pb2.WatchTaskRequest(task_id=UNKNOWN), timeout=10)),
     ):
         problem = _refusal(call)
@@ -276,7 +278,6 @@ def test_an_unknown_task_is_not_found(grpc_stub: Any) -> None:
 
 
 NOT_SERVED: dict[str, Any] = {
-    "RetryTask": task_service_pb2.RetryTaskRequest(),
     "ListTasks": task_service_pb2.ListTasksRequest(),
     "WatchTasks": task_service_pb2.WatchTasksRequest(),
     "BatchSubmitTasks": task_service_pb2.BatchSubmitTasksRequest(),
