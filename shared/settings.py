@@ -6,13 +6,15 @@ import sys
 from typing import Annotated, TypeVar
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from shared.webhook_settings import WebhookSettings
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Settings = TypeVar("Settings", bound="SharedSettings")
 
 
-class SharedSettings(BaseSettings):
+class SharedSettings(WebhookSettings):
     """What gateway and worker must agree on. The alias of a field is its environment variable."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
@@ -37,6 +39,6 @@ def read_settings(kind: type[Settings]) -> Settings:
         for problem in error.errors():
             variable = ".".join(str(part) for part in problem["loc"])
             # An address may hold a password, and this line may end up in a log.
-            value = "" if variable.endswith("_URL") else f"={problem['input']!r}"
+            value = "" if variable.endswith(("_URL", "_SECRET")) else f"={problem['input']!r}"
             sys.stderr.write(f"{variable}{value} is not usable: {problem['msg']}.\n")
         raise SystemExit(2) from None
