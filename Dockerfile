@@ -20,5 +20,5 @@ ENV PATH=/opt/taskcast/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 USER taskcast
-EXPOSE 50051
+EXPOSE 50051 8080
 CMD ["python", "-m", "gateway_service"]

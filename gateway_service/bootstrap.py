@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING, Self
 
 import structlog
 
+from gateway_service.call_bound import CallBound
 from gateway_service.dispatcher import Dispatcher
+from gateway_service.http.app import build_app
+from gateway_service.http.body import BodyReader
+from gateway_service.http.server import HttpServer
+from gateway_service.readiness import Readiness
 from gateway_service.rpc.admin_servicer import AdminServicer
 from gateway_service.rpc.requests import SubmissionDefaults
-from gateway_service.rpc.server import RpcServer
+from gateway_service.rpc.server import MESSAGE_OVERHEAD, RpcServer
 from gateway_service.rpc.task_servicer import TaskServicer
 from gateway_service.sweeper import ROUND_SECONDS, Sweeper
 from gateway_service.use_cases.cancel_task import CancelTask
@@ -52,11 +57,17 @@ class Gateway:
         self._settings = settings
         self._broker = broker
         self._stack = AsyncExitStack()
+        self._http: HttpServer | None = None
 
     @property
     def port(self) -> int:
         """The port that gRPC is served on."""
         return self._server.port
+
+    @property
+    def http_port(self) -> int | None:
+        """The port that HTTP is served on; None if it is off."""
+        return None if self._http is None else self._http.port
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -87,29 +98,52 @@ class Gateway:
         hub = EventHub(broker, most_feeds=settings.max_watches)
         sweeper = Sweeper(record, journal, dispatcher, self._clock, name=name)
         submit = SubmitTask(record, journal, dispatcher, self._clock, limits)
+        follow = FollowTask(record, hub)
         servicer = TaskServicer(
             submit,
             RetryTask(record, submit),
             GetTask(record),
             CancelTask(record, journal, limits),
-            FollowTask(record, hub),
+            follow,
             defaults=SubmissionDefaults(
                 retention=round(settings.retention * 1_000), timeout=round(settings.timeout * 1_000) or None
             ),
         )
+        self._readiness = Readiness(broker)
+        bound = CallBound(most=settings.max_calls, deadline=settings.call_deadline)
+        # The last resort, which answers without details; the bounds on calls and watches answer with them.
+        most_at_once = 2 * (settings.max_calls + settings.max_watches)
         self._server = RpcServer(
             servicer,
             AdminServicer(),
             listen=settings.grpc_listen,
             share_port=settings.share_port,
-            call_deadline=settings.call_deadline,
-            max_calls=settings.max_calls,
-            max_watches=settings.max_watches,
+            bound=bound,
+            most_at_once=most_at_once,
             max_payload_bytes=settings.max_payload_bytes,
         )
+        if settings.http_listen:
+            self._http = HttpServer(
+                build_app(
+                    servicer,
+                    follow,
+                    self._readiness,
+                    bodies=BodyReader(
+                        most=settings.max_payload_bytes + MESSAGE_OVERHEAD, deadline=settings.call_deadline
+                    ),
+                    bound=bound,
+                    origins=settings.cors_origins,
+                ),
+                listen=settings.http_listen,
+                share_port=settings.share_port,
+                most_at_once=most_at_once,
+                grace=settings.drain,
+            )
         await hub.start()
         await broker.guard_memory(sweeper.recall)
         await self._server.start()
+        if self._http is not None:
+            await self._http.start()
         background = [
             asyncio.create_task(repeat("clock", CLOCK_SECONDS, self._synchronise)),
             asyncio.create_task(repeat("sweeper", ROUND_SECONDS, sweeper.sweep)),
@@ -118,25 +152,41 @@ class Gateway:
 
         async def drain() -> None:
             # In this order: clients look elsewhere, watches end with a hint to resume, calls finish, work is noted.
-            await self._server.set_serving(serving=False)
+            self._readiness.stopping = True
+            await self._tell_health()
+            if self._http is not None:
+                self._http.stop_listening()
             await hub.close()
-            await self._server.stop(settings.drain)
+            await asyncio.gather(self._server.stop(settings.drain), *([self._http.stop()] if self._http else []))
             await stop_all(background)
             await _as_far_as_the_store_lets(sweeper.close())
             await _as_far_as_the_store_lets(dispatcher.close())
 
         stack.push_async_callback(drain)
-        await self._server.set_serving(serving=True)
-        log.info("gateway.serving", listen=settings.grpc_listen, port=self._server.port)
+        self._readiness.record_answers = True
+        await self._tell_health()
+        log.info(
+            "gateway.serving",
+            listen=settings.grpc_listen,
+            port=self._server.port,
+            http=settings.http_listen or None,
+            http_port=self.http_port,
+        )
 
     async def _synchronise(self) -> None:
         """Follow the record's clock, and let health tell whether the record answers."""
         try:
             await self._clock.synchronise()
         except StoreUnavailableError:
-            await self._server.set_serving(serving=False)
+            self._readiness.record_answers = False
             raise
-        await self._server.set_serving(serving=True)
+        else:
+            self._readiness.record_answers = True
+        finally:
+            await self._tell_health()
+
+    async def _tell_health(self) -> None:
+        await self._server.set_serving(serving=not self._readiness.obstacles())
 
 
 async def _as_far_as_the_store_lets(step: Awaitable[None]) -> None:

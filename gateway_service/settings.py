@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from shared.settings import Seconds, SharedSettings
+from shared.settings import CommaSeparated, Seconds, SharedSettings
 
 
 class GatewaySettings(SharedSettings):
     """What only the gateway reads. The alias of a field is its environment variable."""
 
     grpc_listen: str = Field("127.0.0.1:50051", alias="GATEWAY_GRPC_LISTEN", pattern=r"^(\S+:\d{1,5}|unix:\S+)$")
+    http_listen: str = Field("127.0.0.1:8080", alias="GATEWAY_HTTP_LISTEN", pattern=r"^(\S+:\d{1,5})?$")
+    cors_origins: CommaSeparated = Field((), alias="GATEWAY_HTTP_CORS_ORIGINS")
     processes: int = Field(1, alias="GATEWAY_PROCESSES", ge=1, le=256)
     share_port: bool = Field(False, alias="GATEWAY_SHARE_PORT")
     drain: Seconds = Field(10.0, alias="GATEWAY_DRAIN_SECONDS")

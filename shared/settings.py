@@ -5,16 +5,24 @@ from __future__ import annotations
 import sys
 from typing import Annotated, TypeVar
 
-from pydantic import Field, ValidationError
-from pydantic_settings import SettingsConfigDict
-
-from shared.webhook_settings import WebhookSettings
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Settings = TypeVar("Settings", bound="SharedSettings")
 
 
-class SharedSettings(WebhookSettings):
+def _split(value: object) -> object:
+    """The parts of a text, which commas and spaces separate."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+class SharedSettings(BaseSettings):
     """What gateway and worker must agree on. The alias of a field is its environment variable."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
@@ -39,6 +47,6 @@ def read_settings(kind: type[Settings]) -> Settings:
         for problem in error.errors():
             variable = ".".join(str(part) for part in problem["loc"])
             # An address may hold a password, and this line may end up in a log.
-            value = "" if variable.endswith(("_URL", "_SECRET")) else f"={problem['input']!r}"
+            value = "" if variable.endswith("_URL") else f"={problem['input']!r}"
             sys.stderr.write(f"{variable}{value} is not usable: {problem['msg']}.\n")
         raise SystemExit(2) from None

@@ -7,7 +7,7 @@ import sys
 
 import structlog
 
-QUIET = ("aio_pika", "aiormq")
+QUIET = ("aio_pika", "aiormq", "uvicorn.error")
 """Libraries whose warnings repeat what our own logs say once."""
 
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))

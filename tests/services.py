@@ -128,11 +128,18 @@ class Service:
 
 
 class GatewayService(Service):
-    """A gateway; its port stays the same over restarts."""
+    """A gateway; its ports stay the same over restarts."""
 
     def __init__(self, name: str, environment: Mapping[str, str], log: Path) -> None:
         self.address = f"127.0.0.1:{free_port()}"
-        super().__init__(name, "gateway_service", {**environment, "GATEWAY_GRPC_LISTEN": self.address}, log)
+        self.http_address = f"127.0.0.1:{free_port()}"
+        listen = {"GATEWAY_HTTP_LISTEN": self.http_address, **environment, "GATEWAY_GRPC_LISTEN": self.address}
+        super().__init__(name, "gateway_service", listen, log)
+
+    @property
+    def http(self) -> str:
+        """Where it serves HTTP."""
+        return f"http://{self.http_address}"
 
     def is_ready(self) -> bool:
         return self.health() == health_pb2.HealthCheckResponse.SERVING

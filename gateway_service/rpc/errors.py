@@ -11,6 +11,7 @@ import structlog
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from gateway_service import faults
+from gateway_service.http import faults as http_faults
 from shared import ports
 
 if TYPE_CHECKING:
@@ -28,12 +29,16 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How one kind of fault is answered. `retry_after`: seconds, where trying again helps."""
+    """How one kind of fault is answered. `retry_after`: seconds, where trying again helps.
+
+    `http`: the HTTP status, where it is not the one that goes with the code.
+    """
 
     code: grpc.StatusCode
     reason: str
     retry_after: float | None = None
     message: str | None = None
+    http: int | None = None
 
 
 _C = grpc.StatusCode
@@ -67,6 +72,15 @@ TABLE: dict[type[Exception], Answer] = {
     ports.BrokerUnavailableError: Answer(
         _C.UNAVAILABLE, "BROKER_UNAVAILABLE", retry_after=1, message="The broker cannot be reached; try again."
     ),
+    http_faults.MalformedRequestError: Answer(_C.INVALID_ARGUMENT, "MALFORMED_REQUEST"),
+    http_faults.HeadersTooLargeError: Answer(_C.INVALID_ARGUMENT, "HEADERS_TOO_LARGE", http=431),
+    http_faults.RequestTooSlowError: Answer(_C.DEADLINE_EXCEEDED, "REQUEST_TOO_SLOW", http=408),
+    http_faults.RequestTooLargeError: Answer(_C.INVALID_ARGUMENT, "REQUEST_TOO_LARGE", http=413),
+    http_faults.UnsupportedMediaTypeError: Answer(_C.INVALID_ARGUMENT, "UNSUPPORTED_MEDIA_TYPE", http=415),
+    http_faults.ForeignOriginError: Answer(_C.PERMISSION_DENIED, "FOREIGN_ORIGIN"),
+    http_faults.RouteNotFoundError: Answer(_C.NOT_FOUND, "ROUTE_NOT_FOUND"),
+    http_faults.MethodNotAllowedError: Answer(_C.UNIMPLEMENTED, "METHOD_NOT_ALLOWED", http=405),
+    http_faults.NotReadyError: Answer(_C.UNAVAILABLE, "NOT_READY", retry_after=1),
 }
 
 
@@ -94,6 +108,32 @@ def to_status(error: Exception, method: str) -> status_pb2.Status:
     if answer.retry_after is not None:
         log.warning("rpc.unavailable", method=method, reason=answer.reason, error=str(error))
     return _status(answer.code, answer.message or str(error), details)
+
+
+HTTP_STATUS = {
+    _C.INVALID_ARGUMENT: 400,
+    _C.FAILED_PRECONDITION: 400,
+    _C.OUT_OF_RANGE: 400,
+    _C.UNAUTHENTICATED: 401,
+    _C.PERMISSION_DENIED: 403,
+    _C.NOT_FOUND: 404,
+    _C.ALREADY_EXISTS: 409,
+    _C.ABORTED: 409,
+    _C.RESOURCE_EXHAUSTED: 429,
+    _C.CANCELLED: 499,
+    _C.UNIMPLEMENTED: 501,
+    _C.UNAVAILABLE: 503,
+    _C.DEADLINE_EXCEEDED: 504,
+}
+"""The HTTP status that goes with a code, as `google/rpc/code.proto` says; 500 for all others."""
+
+
+def http_status(error: Exception) -> int:
+    """The HTTP status that any exception is answered with."""
+    answer = TABLE.get(type(error))
+    if answer is None:
+        return 500
+    return answer.http or HTTP_STATUS.get(answer.code, 500)
 
 
 def _internal(error: Exception, method: str) -> status_pb2.Status:

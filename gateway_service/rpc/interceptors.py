@@ -10,13 +10,14 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # The only home of the error below.
 
-from gateway_service.faults import InvalidRequestError, ShuttingDownError, TooManyCallsError
+from gateway_service.faults import InvalidRequestError, ShuttingDownError
 from gateway_service.rpc.errors import to_status
 from shared.domain.submission import Violation
-from shared.ports import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from gateway_service.call_bound import CallBound
 
     Context = grpc.aio.ServicerContext[Any, Any]
     Behaviour = Callable[[Any, Context], Awaitable[Any]]
@@ -33,14 +34,9 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
     Silence is for the client that has gone: its call was cancelled, or a write found nobody.
     """
 
-    def __init__(self, *, call_deadline: float, max_calls: int) -> None:
-        """`call_deadline`: seconds that a unary call may take if its client sets no shorter deadline.
-
-        `max_calls`: unary calls answered at once; watches have a bound of their own.
-        """
-        self._call_deadline = call_deadline
-        self._max_calls = max_calls
-        self._calls = 0
+    def __init__(self, bound: CallBound) -> None:
+        """`bound` is that of unary calls; watches have one of their own."""
+        self._bound = bound
 
     async def intercept_service(
         self,
@@ -68,17 +64,8 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
     def _unary(self, behaviour: Behaviour, method: str) -> Behaviour:
         async def call(request: Any, context: Context) -> Any:
             granted: float | None = context.time_remaining()  # None where the client sets no deadline.
-            limit = self._call_deadline if granted is None else min(granted * ANSWER_SHARE, self._call_deadline)
-            if self._calls >= self._max_calls:
-                raise TooManyCallsError(f"This gateway answers {self._max_calls} calls already; try again.")
-            self._calls += 1
-            try:
-                async with asyncio.timeout(limit):
-                    return await behaviour(request, context)
-            except TimeoutError:
-                raise StoreUnavailableError(f"no answer within {limit:.3f} s") from None
-            finally:
-                self._calls -= 1
+            async with self._bound.one(within=None if granted is None else granted * ANSWER_SHARE):
+                return await behaviour(request, context)
 
         return _guarded(call, method)
 

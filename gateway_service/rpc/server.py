@@ -12,6 +12,7 @@ from gateway_service.rpc.interceptors import ErrorInterceptor
 from taskcast.v1 import admin_service_pb2, admin_service_pb2_grpc, task_service_pb2, task_service_pb2_grpc
 
 if TYPE_CHECKING:
+    from gateway_service.call_bound import CallBound
     from gateway_service.rpc.admin_servicer import AdminServicer
     from gateway_service.rpc.task_servicer import TaskServicer
 
@@ -32,9 +33,8 @@ class RpcServer:
         *,
         listen: str,
         share_port: bool,
-        call_deadline: float,
-        max_calls: int,
-        max_watches: int,
+        bound: CallBound,
+        most_at_once: int,
         max_payload_bytes: int,
     ) -> None:
         """`listen` is `host:port` or `unix:path`; with `share_port` other processes may serve the same port.
@@ -42,9 +42,9 @@ class RpcServer:
         Raises OSError with a sentence if the address cannot be had.
         """
         self._server = grpc.aio.server(
-            interceptors=[ErrorInterceptor(call_deadline=call_deadline, max_calls=max_calls)],
+            interceptors=[ErrorInterceptor(bound)],
             # The last resort, which answers without details; the two bounds below it answer with them.
-            maximum_concurrent_rpcs=2 * (max_calls + max_watches),
+            maximum_concurrent_rpcs=most_at_once,
             options=[
                 ("grpc.so_reuseport", int(share_port)),
                 ("grpc.max_receive_message_length", max_payload_bytes + MESSAGE_OVERHEAD),

@@ -77,6 +77,9 @@ class FollowTask:
             if task.status.is_terminal:
                 # It expired between the two reads: an end that was not sent must not look like one that was.
                 raise TaskNotFoundError(task_id)
+            if after == task.sequence:
+                # Whoever resumes where the task stands learns that the watch stands, too.
+                await watch.beat()
             await self._tail(watch, heartbeat)
         finally:
             self._hub.drop(feed)

@@ -37,6 +37,9 @@ def dev(
         Path | None, typer.Option(help="Keep tasks in this folder, so that they survive a restart.")
     ] = None,
     listen: Annotated[str | None, typer.Option(help="Address for gRPC, by default GATEWAY_GRPC_LISTEN.")] = None,
+    http: Annotated[
+        str | None, typer.Option(help="Address for HTTP, by default GATEWAY_HTTP_LISTEN. Empty: none.")
+    ] = None,
     handlers: Annotated[
         str | None, typer.Option(help="Modules with handlers, comma-separated; by default WORKER_HANDLERS.")
     ] = None,
@@ -50,12 +53,15 @@ def dev(
     worker = read_settings(WorkerSettings)
     configure_logs("dev", level=gateway.log_level, form=gateway.log_format)
     address = listen or ("127.0.0.1:0" if demo else gateway.grpc_listen)
+    http_address = "" if demo else gateway.http_listen if http is None else http
     try:
         found = load_handlers(_modules(handlers, worker))
         with EmbeddedStore(data) as store:
             embedded = {"redis_url": store.url}
             stack = _Embedded(
-                gateway.model_copy(update={**embedded, "grpc_listen": address, "share_port": False}),
+                gateway.model_copy(
+                    update={**embedded, "grpc_listen": address, "http_listen": http_address, "share_port": False}
+                ),
                 worker.model_copy(update=embedded),
                 found,
             )
@@ -67,7 +73,7 @@ def dev(
                     if demo:
                         status = await _demonstrate(stack.address)
                     else:
-                        _invite(stack.address, sorted(found), data)
+                        _invite(stack.address, stack.http_address, sorted(found), data)
                         await stopping.wait()
                 if stack.still_running:
                     # A handler that listens to nobody would keep its thread, or this loop, and so the process alive.
@@ -92,6 +98,7 @@ class _Embedded:
         self._handlers = handlers
         self._stack = AsyncExitStack()
         self.address = ""
+        self.http_address = ""
 
     async def __aenter__(self) -> None:
         async with AsyncExitStack() as stack:
@@ -102,6 +109,8 @@ class _Embedded:
             await stack.enter_async_context(self._worker)
             host = self._gateway_settings.grpc_listen.rpartition(":")[0]
             self.address = f"{host}:{gateway.port}"
+            if gateway.http_port is not None:
+                self.http_address = f"{self._gateway_settings.http_listen.rpartition(':')[0]}:{gateway.http_port}"
             self._stack = stack.pop_all()
 
     async def __aexit__(self, *_: object) -> None:
@@ -123,15 +132,19 @@ def _modules(handlers: str | None, worker: WorkerSettings) -> tuple[str, ...]:
     return EXAMPLES
 
 
-def _invite(address: str, types: list[str], data: Path | None) -> None:
+def _invite(address: str, http: str, types: list[str], data: Path | None) -> None:
     server = "" if address == "127.0.0.1:50051" else f" --server {address}"
     examples = [(type_, payload) for type_, payload in EXAMPLE_JOBS.items() if type_ in types] or [(types[0], "null")]
     jobs = "\n".join(f"  taskcast{server} submit {type_} --payload '{payload}' --watch" for type_, payload in examples)
     kept = f"in {data}" if data else "until it stops (keep them with --data DIR)"
     type_, payload = examples[0]
     body = json.dumps({"type": type_, "payload": json.loads(payload)})
+    curl = f"""
+  curl http://{http}/tasks -H 'Content-Type: application/json' -d '{body}'
+  curl -N 'http://{http}/tasks/<id>/stream?afterSequence=0'
+"""
     typer.echo(
-        f"""Taskcast serves gRPC on {address} and keeps tasks {kept}.
+        f"""Taskcast serves gRPC on {address}{f", HTTP on http://{http}," if http else ""} and keeps tasks {kept}.
 Handlers: {", ".join(types)}
 
 Paste one of these into another terminal:
@@ -140,7 +153,7 @@ Paste one of these into another terminal:
   grpcurl -plaintext {address} list
   grpcurl -plaintext -d '{body}' {address} taskcast.v1.TaskService/SubmitTask
   grpcurl -plaintext -d '{{"task_id": "<id>", "after_sequence": 0}}' {address} taskcast.v1.TaskService/WatchTask
-
+{curl if http else ""}
 Stop with Ctrl-C."""
     )
 

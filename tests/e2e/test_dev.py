@@ -17,6 +17,7 @@ import pytest
 from taskcast.client.fields import to_value
 from taskcast.v1 import task_pb2, task_service_pb2, task_service_pb2_grpc
 from tests.deadlines import eventually
+from tests.http_client import HttpClient
 from tests.servers import free_port
 from tests.stack import ROOT
 
@@ -34,10 +35,21 @@ class Dev:
 
     def __init__(self, folder: Path, *arguments: str, **settings: str) -> None:
         self.address = f"127.0.0.1:{free_port()}"
+        self.http = f"127.0.0.1:{free_port()}"
         self.output = folder / f"dev-{time.monotonic_ns()}.log"
         self.scratch = folder / "scratch"
         self.scratch.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "taskcast.cli", "dev", "--listen", self.address, *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "taskcast.cli",
+            "dev",
+            "--listen",
+            self.address,
+            "--http",
+            self.http,
+            *arguments,
+        ]
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 command,
@@ -135,6 +147,8 @@ def test_it_says_how_to_use_it_and_ends_quietly_on_ctrl_c(dev: Callable[..., Dev
     running = dev().ready()
     assert f"grpcurl -plaintext {running.address} list" in running.text()
     assert f"taskcast --server {running.address} submit" in running.text()
+    assert f"curl http://{running.http}/tasks" in running.text()
+    assert HttpClient(running.http).get("/readyz").status == 200
     assert running.store_pids()
     assert running.stop() == 0
     assert "Traceback" not in running.text()

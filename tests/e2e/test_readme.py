@@ -91,7 +91,7 @@ def user_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(user_folder: Path) -> Iterator[str]:
     """A gateway and a worker with the README's handler: `taskcast dev --handlers my_tasks`."""
     address = f"127.0.0.1:{free_port()}"
-    arguments = ["dev", "--handlers", "my_tasks", "--listen", address]
+    arguments = ["dev", "--handlers", "my_tasks", "--listen", address, "--http", ""]
     server = ServerProcess(
         "taskcast dev",
         [sys.executable, "-m", "taskcast.cli", *arguments],

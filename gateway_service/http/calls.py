@@ -1,0 +1,97 @@
+"""The unary calls of the contract as HTTP serves them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from google.protobuf import descriptor_pool, message_factory
+
+from gateway_service.faults import InvalidRequestError
+from gateway_service.http.answers import message_response
+from gateway_service.http.json_message import put_json
+from gateway_service.http.query import Query
+from shared.domain.submission import Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from google.protobuf.descriptor import Descriptor, MethodDescriptor
+    from google.protobuf.message import Message
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from gateway_service.call_bound import CallBound
+    from gateway_service.http.body import BodyReader
+
+    Method = Callable[[Any, Any], Awaitable[Message]]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One unary RPC as a route. What is in braces in `path` is a field of the request; the body holds the others."""
+
+    verb: str
+    path: str
+    service: str
+    rpc: str
+    status: int = 200
+    creates: bool = False
+    """Whether the answer's task is new: then its place is named in `Location`."""
+
+    @property
+    def method(self) -> MethodDescriptor:
+        """The RPC's description."""
+        service = descriptor_pool.Default().FindServiceByName(f"taskcast.v1.{self.service}")
+        return service.methods_by_name[self.rpc]
+
+    @property
+    def request(self) -> Descriptor:
+        """The request's description."""
+        return self.method.input_type
+
+
+IDEMPOTENCY_KEY = "Idempotency-Key"
+
+CALLS = (
+    Call("POST", "/tasks", "TaskService", "SubmitTask", status=202, creates=True),
+    Call("GET", "/tasks/{task_id}", "TaskService", "GetTask"),
+    Call("POST", "/tasks/{task_id}/cancel", "TaskService", "CancelTask"),
+    Call("POST", "/tasks/{task_id}/retry", "TaskService", "RetryTask", status=202, creates=True),
+)
+"""Every unary RPC that is served here."""
+
+
+class CallEndpoint:
+    """Answers the requests of one route by the method that serves its RPC."""
+
+    def __init__(self, call: Call, method: Method, bodies: BodyReader, bound: CallBound) -> None:
+        self._call = call
+        self._method = method
+        self._bodies = bodies
+        self._bound = bound
+        self._request_class = message_factory.GetMessageClass(call.request)
+
+    async def __call__(self, request: Request) -> Response:
+        """Read the request, call, and write the answer."""
+        Query(request)
+        value = {} if self._call.verb == "GET" else await self._bodies.read(request)
+        message = self._read(value, request)
+        async with self._bound.one():
+            # No unary method of ours looks at its context, which only gRPC has.
+            answer = await self._method(message, cast("Any", None))
+        headers = {"Location": f"/tasks/{cast('Any', answer).task.id}"} if self._call.creates else None
+        return message_response(answer, status=self._call.status, headers=headers)
+
+    def _read(self, value: object, request: Request) -> Message:
+        message = put_json(value, self._request_class())
+        given = dict(request.path_params)
+        if "request_id" in self._call.request.fields_by_name and (key := request.headers.get(IDEMPOTENCY_KEY)):
+            given["request_id"] = key
+        for field, text in given.items():
+            if getattr(message, field, text) not in ("", text):
+                raise InvalidRequestError(
+                    [Violation(field, f"is {text[:80]!r} outside of the body, and another in it")]
+                )
+            setattr(message, field, text)
+        return message
