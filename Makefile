@@ -21,7 +21,7 @@ BASELINE ?= main
 .PHONY: help
 help: ## list the targets
 	@echo "Taskcast. Targets:"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: install
 install: $(INSTALLED) ## make .venv and install Taskcast into it, editable, with its locked dependencies
@@ -52,6 +52,14 @@ lock: $(INSTALLED) ## resolve the dependencies of pyproject.toml anew into requi
 .PHONY: proto
 proto: $(INSTALLED) ## generate taskcast/v1 from protos/
 	$(BIN)/python scripts/generate_stubs.py
+
+.PHONY: dashboard
+dashboard: $(INSTALLED) ## build the page of dashboard/ into the gateway; needs Node.js
+	$(BIN)/python scripts/build_dashboard.py
+
+.PHONY: dashboard-check
+dashboard-check: $(INSTALLED) ## build the page anew and compare with what is checked in
+	$(BIN)/python scripts/build_dashboard.py --check
 
 .PHONY: format
 format: $(INSTALLED) ## put the code into shape
