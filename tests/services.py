@@ -157,11 +157,10 @@ class GatewayService(Service):
 
 
 class WorkerService(Service):
-    """A worker with the handlers of `tests.handlers`."""
+    """A worker with the handlers of the tests."""
 
     def __init__(self, name: str, environment: Mapping[str, str], log: Path) -> None:
-        handlers = {"WORKER_HANDLERS": "tests.handlers", "WORKER_NAME": name.replace(" ", "-")}
-        super().__init__(name, "worker_service", {**handlers, **environment}, log)
+        super().__init__(name, "worker_service", {"WORKER_NAME": name.replace(" ", "-"), **environment}, log)
 
     def is_ready(self) -> bool:
         return bool(self.log_lines("worker.taking_tasks"))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 import aio_pika
 import redis
 
+from tests.handlers_anywhere import write_command_file
 from tests.services import GatewayService, Service, WorkerService
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ class Stack:
             **(settings or {}),
         }
         folder.mkdir(parents=True, exist_ok=True)
+        commands = write_command_file(folder / "commands.toml")
+        self._environment.setdefault("WORKER_HANDLERS", f"tests.handlers,tests.handlers_anywhere,{commands}")
 
     def __enter__(self) -> Self:
         RUNNING.add(self)

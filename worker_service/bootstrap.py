@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 from google.protobuf.message import DecodeError
@@ -17,18 +16,24 @@ from shared.codec import decode_event
 from shared.domain.task import AttemptTerms
 from shared.journal import Journal
 from shared.lifecycle import repeat, stop_all
+from worker_service.command_file import FILE_ENDING
 from worker_service.context import Interruption
 from worker_service.executor import Executor
 from worker_service.intake import Intake
 from worker_service.lease import LeaseKeeper
+from worker_service.registry import Place
+from worker_service.runners.command import CommandRunner
+from worker_service.runners.loop import LoopRunner
+from worker_service.runners.process import ProcessRunner
+from worker_service.runners.thread import ThreadRunner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
-    from typing import Any
 
     from shared.ports import Broker
-    from worker_service.registry import Handler
+    from worker_service.registry import AnyHandler
+    from worker_service.runners.runner import Runner
     from worker_service.settings import WorkerSettings
 
 CLOCK_SECONDS = 2.0
@@ -44,7 +49,7 @@ class Worker:
     """One worker process: enter to start taking tasks, leave to finish or hand back what runs."""
 
     def __init__(
-        self, settings: WorkerSettings, handlers: Mapping[str, Handler[..., Any]], *, broker: Broker | None = None
+        self, settings: WorkerSettings, handlers: Mapping[str, AnyHandler], *, broker: Broker | None = None
     ) -> None:
         """`broker` replaces RabbitMQ in embedded mode."""
         self._settings = settings
@@ -77,9 +82,9 @@ class Worker:
         clock = RecordClock(record)
         await clock.wait_for_record()
 
-        threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="handler")
-        # Not waited for: a thread that does not listen must not hold up the end of the process.
-        stack.callback(threads.shutdown, wait=False, cancel_futures=True)
+        runners = _runners(settings)
+        for runner in runners.values():
+            stack.push_async_callback(runner.close)
         leases = LeaseKeeper(
             self._open_record,
             clock,
@@ -88,15 +93,14 @@ class Worker:
         )
         executor = Executor(
             self._handlers,
+            runners,
             Journal(record, clock, broker.broadcast),
             leases,
-            threads,
             worker=name,
             terms=AttemptTerms(
                 max_attempts=settings.max_attempts, attempt_timeout=round(settings.attempt_timeout * 1_000)
             ),
             lease=round(settings.lease * 1_000),
-            max_result_bytes=settings.max_result_bytes,
         )
         leases.start()
         stack.push_async_callback(leases.stop)
@@ -112,7 +116,7 @@ class Worker:
             # In this order: no new work, what runs may finish, the rest is handed back.
             await intake.stop(settings.drain)
             executor.interrupt_all(Interruption.SHUTDOWN)
-            await intake.join(HAND_BACK_SECONDS)
+            await intake.join(max(HAND_BACK_SECONDS, settings.kill_grace + 1))
             self.still_running = await executor.hand_back_the_rest(HAND_BACK_SECONDS)
             await consumer.close()
             await stop_all([synchronising])
@@ -124,6 +128,23 @@ class Worker:
     def _open_record(self) -> RedisRecord:
         settings = self._settings
         return RedisRecord(settings.redis_url, prefix=settings.namespace, deadline=settings.store_deadline)
+
+
+def _runners(settings: WorkerSettings) -> Mapping[Place, Runner[Any]]:
+    most = settings.max_result_bytes
+    grace = settings.kill_grace
+    return {
+        Place.LOOP: LoopRunner(max_result_bytes=most),
+        Place.THREAD: ThreadRunner(threads=settings.concurrency, max_result_bytes=most),
+        Place.PROCESS: ProcessRunner(
+            [name for name in settings.handlers if not name.endswith(FILE_ENDING)],
+            kill_grace=grace,
+            max_result_bytes=most,
+            log_level=settings.log_level,
+            log_format=settings.log_format,
+        ),
+        Place.COMMAND: CommandRunner(kill_grace=grace, max_result_bytes=most),
+    }
 
 
 def _heed(executor: Executor, body: bytes) -> None:

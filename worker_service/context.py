@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import math
-import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,6 @@ from shared.json_values import encode_json_object
 from worker_service.outcome import TaskCancelled
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable, Callable, Generator, Mapping
 
     from shared.domain.task import Task
@@ -34,13 +33,13 @@ class Interruption(enum.Enum):
 class TaskContext:
     """A handler's view of the task it runs, and its voice to whoever watches.
 
-    The same in an `async def` handler and in a `def` handler, which runs in a thread.
+    The same in an `async def` handler and in a `def` handler, in this process and in another.
     """
 
     def __init__(
         self, task: Task, *, report: Callable[[TaskProgress], None], loop: asyncio.AbstractEventLoop | None
     ) -> None:
-        """`report` takes progress on `loop`'s thread; without a loop it is called at once."""
+        """`report` takes progress on `loop`'s thread; without a loop it is called at once, in any thread."""
         self.task_id = task.id
         """The task's id."""
         self.attempt = task.attempt
@@ -53,7 +52,6 @@ class TaskContext:
         """A logger that names the task in every line."""
         self._report = report
         self._loop = loop
-        self._loop_thread = threading.get_ident()
         self._interruption: Interruption | None = None
 
     @property
@@ -72,28 +70,40 @@ class TaskContext:
     ) -> Awaitable[None]:
         """Say how far the task has come. Cheap: of quick reports only the latest is sent.
 
-        In an `async def` handler await it, which also gives cancellation a chance; in a thread do not. Without
+        In an `async def` handler await it, which also gives cancellation a chance; in a `def` handler do not. Without
         `percent` it is `completed` of `total`. `detail` is a JSON object of at most 16 KiB.
-        Raises ValueError for what makes no sense, and in a thread TaskCancelled once the handler should stop.
+        Raises ValueError for what makes no sense, and in a `def` handler TaskCancelled once it should stop.
         """
         progress = make_progress(percent, message, completed, total, detail)
-        if threading.get_ident() != self._loop_thread:
-            if self._interruption is not None:
-                raise TaskCancelled(self._interruption.value)
-            assert self._loop is not None
-            self._loop.call_soon_threadsafe(self._report, progress)
-        else:
+        if self._is_on_loop():
             self._report(progress)
+            return _Reported()
+        if self._interruption is not None:
+            raise TaskCancelled(self._interruption.value)
+        if self._loop is None:
+            self._report(progress)
+        else:
+            self._loop.call_soon_threadsafe(self._report, progress)
         return _Reported()
 
+    def relay(self, progress: TaskProgress) -> None:
+        """For a runner: what the handler has reported elsewhere, said on the loop."""
+        self._report(progress)
+
     def interrupt(self, why: Interruption) -> None:
-        """For the executor: tell the handler to stop."""
+        """For the executor: the handler should stop."""
         self._interruption = why
 
     @property
     def interruption(self) -> Interruption | None:
         """For the executor: why the handler was told to stop, if it was."""
         return self._interruption
+
+    def _is_on_loop(self) -> bool:
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
 
 
 class _Reported:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -13,22 +12,23 @@ from shared.codec import decode_dispatch
 from shared.domain.commands import Claim, HandBack
 from shared.failpoints import failpoint
 from shared.journal import Refused
-from shared.json_values import decode_json
 from shared.ports import StoreFullError, StoreUnavailableError
 from worker_service import outcome
 from worker_service.context import Interruption
+from worker_service.registry import place_of
 from worker_service.run import Run
+from worker_service.runners.call import STOPPED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from concurrent.futures import Executor as ThreadPool
 
     from shared.domain.task import AttemptTerms, Millis, Task
     from shared.journal import Journal
     from shared.ports import Delivery
     from worker_service.lease import LeaseKeeper
     from worker_service.outcome import Outcome
-    from worker_service.registry import Handler
+    from worker_service.registry import AnyHandler, Place
+    from worker_service.runners.runner import Runner
 
 CLAIM_PAUSE_SECONDS = 1.0
 CLAIM_TRIES = 120
@@ -43,24 +43,22 @@ class Executor:
 
     def __init__(
         self,
-        handlers: Mapping[str, Handler[..., Any]],
+        handlers: Mapping[str, AnyHandler],
+        runners: Mapping[Place, Runner[Any]],
         journal: Journal,
         leases: LeaseKeeper,
-        threads: ThreadPool,
         *,
         worker: str,
         terms: AttemptTerms,
         lease: Millis,
-        max_result_bytes: int,
     ) -> None:
         self._handlers = handlers
+        self._runners = runners
         self._journal = journal
         self._leases = leases
-        self._threads = threads
         self._worker = worker
         self._terms = terms
         self._lease = lease
-        self._max_result_bytes = max_result_bytes
         self._runs: dict[str, Run] = {}
         self._ended_early: dict[str, int] = {}
 
@@ -161,25 +159,19 @@ class Executor:
     async def _perform(self, run: Run) -> Outcome | None:
         """Run the handler. None if there is nothing to record, since the task has moved on without it."""
         handler = self._handlers[run.task.spec.type]
-        payload = decode_json(run.task.spec.payload or b"")
+        runner = self._runners[place_of(handler)]
         if run.context.cancelled:
             return self._interrupted(run, asyncio.CancelledError())
+        job = asyncio.ensure_future(runner.run(handler, run.task, run.context))
+        run.runs_in(job)
         try:
-            if handler.is_async:
-                job = asyncio.ensure_future(handler(run.context, payload))
-                run.runs_in(job)
-                result = await job
-            else:
-                # A thread cannot be stopped from outside; it learns from its context and keeps its slot.
-                within = contextvars.copy_context()
-                loop = asyncio.get_running_loop()
-                result = await loop.run_in_executor(self._threads, within.run, handler, run.context, payload)
-        except (asyncio.CancelledError, outcome.TaskCancelled) as error:
+            return await job
+        except STOPPED as error:
             return self._interrupted(run, error)
-        except (Exception, SystemExit) as error:
-            run.context.log.warning("handler.raised", exc_info=error)
+        except Exception as error:
+            # The runner itself has failed, or the system that it asked.
+            log.exception("runner.failed", task_id=run.task.id)
             return outcome.of_exception(run.attempt, error)
-        return outcome.of_result(run.attempt, result, max_bytes=self._max_result_bytes)
 
     def _interrupted(self, run: Run, error: BaseException) -> Outcome | None:
         match run.context.interruption:

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import enum
 import importlib
 import inspect
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar
 
-from shared.domain.submission import NAME, Limits
+from worker_service.command_file import FILE_ENDING, CommandHandler, read_command_file
+from worker_service.terms import NOTHING_DECLARED, DeclaredTerms, HandlerError, check_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from shared.domain.task import AttemptTerms
 
+__all__ = ["AnyHandler", "Handler", "HandlerError", "Place", "load_handlers", "task"]
+
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
 
+ISOLATIONS = (None, "process")
 
-class HandlerError(Exception):
-    """A handler is declared in a way that cannot work; the message says where and what to do."""
+
+class Place(enum.Enum):
+    """Where handlers run."""
+
+    LOOP = "on the event loop"
+    THREAD = "in a thread"
+    PROCESS = "in a child process"
+    COMMAND = "as a command"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +39,8 @@ class Handler(Generic[Parameters, Returned]):
 
     type: str
     function: Callable[Parameters, Returned]
-    max_attempts: int | None = None
-    attempt_timeout: float | None = None
-    initial_backoff: float | None = None
-    max_backoff: float | None = None
-    backoff_multiplier: float | None = None
-    jitter: float | None = None
+    declared: DeclaredTerms = NOTHING_DECLARED
+    isolation: Literal["process"] | None = None
 
     def __call__(self, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
         """Call the function, as a test would."""
@@ -41,21 +48,28 @@ class Handler(Generic[Parameters, Returned]):
 
     @property
     def is_async(self) -> bool:
-        """Whether it runs on the event loop; otherwise in a thread."""
+        """Whether the function is an `async def`."""
         return inspect.iscoroutinefunction(self.function)
+
+    @property
+    def place(self) -> Place:
+        """Where it runs."""
+        if self.isolation == "process":
+            return Place.PROCESS
+        return Place.LOOP if self.is_async else Place.THREAD
 
     def terms(self, defaults: AttemptTerms) -> AttemptTerms:
         """What the handler says of its attempts, over the worker's `defaults`."""
-        said: dict[str, int | float | None] = {
-            "max_attempts": self.max_attempts,
-            "attempt_timeout": _millis(self.attempt_timeout),
-            "initial_backoff": _millis(self.initial_backoff),
-            "max_backoff": _millis(self.max_backoff),
-            "backoff_multiplier": self.backoff_multiplier,
-            "jitter": self.jitter,
-        }
-        changes: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
-        return replace(defaults, **changes)
+        return self.declared.over(defaults)
+
+
+AnyHandler = Handler[..., Any] | CommandHandler
+"""What runs tasks of one type."""
+
+
+def place_of(handler: AnyHandler) -> Place:
+    """Where a handler of either kind runs."""
+    return handler.place if isinstance(handler, Handler) else Place.COMMAND
 
 
 def task(
@@ -67,64 +81,53 @@ def task(
     max_backoff: float | None = None,
     backoff_multiplier: float | None = None,
     jitter: float | None = None,
+    isolation: Literal["process"] | None = None,
 ) -> Callable[[Callable[Parameters, Returned]], Handler[Parameters, Returned]]:
     """Make a function the handler of tasks of `type_`.
 
     The function takes a TaskContext and the payload, and returns what JSON can hold. `async def` runs on the
-    event loop, `def` in a thread. Times are seconds; `attempt_timeout=0` is none. What the submission of a task
-    says has precedence, and the worker's settings stand in for what neither says.
+    event loop, `def` in a thread; with `isolation="process"` either runs in a child process, which may crash without
+    harm to other tasks and is killed if it ignores a cancellation. Times are seconds; `attempt_timeout=0` is none. What
+    the submission of a task says has precedence, and the worker's settings stand in for what neither says.
     Raises HandlerError for a declaration that cannot work.
     """
     if not isinstance(type_, str):
         raise HandlerError('@task needs the type of its tasks: @task("report.render").')
-    limits = Limits()
     where = f"@task({type_!r})"
-    if not NAME.fullmatch(type_) or len(type_) > limits.type_length:
-        raise HandlerError(f"{where}: a type is 1 to {limits.type_length} letters, digits, '.', '_', ':' and '-'.")
-    if max_attempts is not None and not 1 <= max_attempts <= limits.max_attempts:
-        raise HandlerError(f"{where}: max_attempts must be between 1 and {limits.max_attempts}, is {max_attempts}.")
-    for name, value in {
-        "attempt_timeout": attempt_timeout,
-        "initial_backoff": initial_backoff,
-        "max_backoff": max_backoff,
-    }.items():
-        if value is not None and not 0 <= value <= 315_360_000:
-            raise HandlerError(f"{where}: {name} must be between 0 seconds and ten years, is {value}.")
-    if backoff_multiplier is not None and not 1 <= backoff_multiplier <= 100:
-        raise HandlerError(f"{where}: backoff_multiplier must be between 1 and 100, is {backoff_multiplier}.")
-    if jitter is not None and not 0 <= jitter <= 1:
-        raise HandlerError(f"{where}: jitter must be between 0 and 1, is {jitter}.")
+    check_type(type_, where)
+    declared = DeclaredTerms(max_attempts, attempt_timeout, initial_backoff, max_backoff, backoff_multiplier, jitter)
+    declared.check(where)
+    if isolation not in ISOLATIONS:
+        raise HandlerError(f'{where}: isolation is "process" or left out, is {isolation!r}.')
 
     def declare(function: Callable[Parameters, Returned]) -> Handler[Parameters, Returned]:
         if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
             raise HandlerError(f"{where}: a handler returns its result, it does not yield; report with ctx.progress.")
-        return Handler(
-            type_, function, max_attempts, attempt_timeout, initial_backoff, max_backoff, backoff_multiplier, jitter
-        )
+        return Handler(type_, function, declared, isolation)
 
     return declare
 
 
-def load_handlers(modules: Iterable[str]) -> Mapping[str, Handler[..., Any]]:
-    """All handlers that stand in the named modules, by type.
+def load_handlers(names: Iterable[str]) -> Mapping[str, AnyHandler]:
+    """All handlers that stand in the named modules and TOML files, by type.
 
-    Raises HandlerError if a module cannot be imported or has none, or if two handlers claim one type.
+    Raises HandlerError if one cannot be read or has none, or if two handlers claim one type.
     """
-    handlers: dict[str, Handler[..., Any]] = {}
-    for name in modules:
-        try:
-            module = importlib.import_module(name)
-        except ImportError as error:
-            raise HandlerError(f"WORKER_HANDLERS names {name}, which cannot be imported: {error}.") from error
-        found = [value for value in vars(module).values() if isinstance(value, Handler)]
-        if not found:
-            raise HandlerError(f"WORKER_HANDLERS names {name}, which has no function with @task.")
-        for handler in found:
+    handlers: dict[str, AnyHandler] = {}
+    for name in names:
+        for handler in read_command_file(name) if name.endswith(FILE_ENDING) else _handlers_in_module(name):
             other = handlers.setdefault(handler.type, handler)
             if other is not handler:
                 raise HandlerError(f"Type {handler.type!r} has two handlers; one of them is in {name}.")
     return handlers
 
 
-def _millis(seconds: float | None) -> int | None:
-    return None if seconds is None else round(seconds * 1_000)
+def _handlers_in_module(name: str) -> list[Handler[..., Any]]:
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        raise HandlerError(f"WORKER_HANDLERS names {name}, which cannot be imported: {error}.") from error
+    found = [value for value in vars(module).values() if isinstance(value, Handler)]
+    if not found:
+        raise HandlerError(f"WORKER_HANDLERS names {name}, which has no function with @task.")
+    return found

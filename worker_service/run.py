@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -34,7 +34,7 @@ class Run:
         self.context = TaskContext(task, report=self._report, loop=asyncio.get_running_loop())
         self._journal = journal
         self._lease = lease
-        self._handler: asyncio.Task[object] | None = None
+        self._handler: asyncio.Future[Any] | None = None
         self._latest: TaskProgress | None = None
         self._sender: asyncio.Task[None] | None = None
         self._finishing = asyncio.Event()
@@ -44,8 +44,8 @@ class Run:
         """The number of the attempt: its fencing token."""
         return self.task.attempt
 
-    def runs_in(self, handler: asyncio.Task[object]) -> None:
-        """The handler is a task of this loop, so that an interruption can cancel it."""
+    def runs_in(self, handler: asyncio.Future[Any]) -> None:
+        """The runner's call, which an interruption cancels."""
         self._handler = handler
 
     def interrupt(self, why: Interruption) -> None:

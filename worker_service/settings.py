@@ -20,6 +20,7 @@ class WorkerSettings(SharedSettings):
     concurrency: int = Field(32, alias="WORKER_CONCURRENCY", ge=1, le=10_000)
     name: str = Field("", alias="WORKER_NAME", max_length=128)
     drain: Seconds = Field(30.0, alias="WORKER_DRAIN_SECONDS")
+    kill_grace: Seconds = Field(3.0, alias="WORKER_KILL_GRACE_SECONDS")
     max_result_bytes: int = Field(1 << 20, alias="TASKCAST_MAX_RESULT_BYTES", ge=1, le=64 << 20)
     max_attempts: int = Field(3, alias="TASKCAST_MAX_ATTEMPTS", ge=1, le=100)
     attempt_timeout: float = Field(60.0, alias="TASKCAST_ATTEMPT_TIMEOUT_SECONDS", ge=0, le=315_360_000)

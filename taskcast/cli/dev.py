@@ -21,12 +21,13 @@ from shared.settings import read_settings
 from shared.telemetry import configure_logs
 from taskcast.embedded import EmbeddedStore, EmbeddedStoreError
 from worker_service.bootstrap import Worker
-from worker_service.registry import Handler, HandlerError, load_handlers
+from worker_service.registry import HandlerError, load_handlers
 from worker_service.settings import WorkerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
+
+    from worker_service.registry import AnyHandler
 
 EXAMPLES = ("examples.files", "examples.images", "examples.demo")
 EXAMPLE_JOBS = {"demo.steps": '{"duration": 5}', "files.checksum": '{"path": "."}'}
@@ -41,7 +42,8 @@ def dev(
         str | None, typer.Option(help="Address for HTTP, by default GATEWAY_HTTP_LISTEN. Empty: none.")
     ] = None,
     handlers: Annotated[
-        str | None, typer.Option(help="Modules with handlers, comma-separated; by default WORKER_HANDLERS.")
+        str | None,
+        typer.Option(help="Modules and TOML files with handlers, by commas; by default WORKER_HANDLERS."),
     ] = None,
     *,
     demo: Annotated[bool, typer.Option("--demo", help="Run one real job, show its progress, and stop.")] = False,
@@ -55,14 +57,15 @@ def dev(
     address = listen or ("127.0.0.1:0" if demo else gateway.grpc_listen)
     http_address = "" if demo else gateway.http_listen if http is None else http
     try:
-        found = load_handlers(_modules(handlers, worker))
+        modules = _modules(handlers, worker)
+        found = load_handlers(modules)
         with EmbeddedStore(data) as store:
-            embedded = {"redis_url": store.url}
+            embedded: dict[str, object] = {"redis_url": store.url}
             stack = _Embedded(
                 gateway.model_copy(
                     update={**embedded, "grpc_listen": address, "http_listen": http_address, "share_port": False}
                 ),
-                worker.model_copy(update=embedded),
+                worker.model_copy(update=embedded | {"handlers": modules}),
                 found,
             )
             status = 0
@@ -90,9 +93,7 @@ def dev(
 class _Embedded:
     """Gateway and worker around one in-process broker."""
 
-    def __init__(
-        self, gateway: GatewaySettings, worker: WorkerSettings, handlers: Mapping[str, Handler[..., Any]]
-    ) -> None:
+    def __init__(self, gateway: GatewaySettings, worker: WorkerSettings, handlers: Mapping[str, AnyHandler]) -> None:
         self._gateway_settings = gateway
         self._worker_settings = worker
         self._handlers = handlers

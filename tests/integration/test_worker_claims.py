@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,8 @@ from worker_service.bootstrap import Worker
 from worker_service.context import Interruption
 from worker_service.executor import Executor
 from worker_service.lease import LeaseKeeper
+from worker_service.registry import Place
+from worker_service.runners.loop import LoopRunner
 from worker_service.settings import WorkerSettings
 
 if TYPE_CHECKING:
@@ -175,20 +176,18 @@ async def test_a_cancel_that_overtakes_the_answer_to_the_claim_keeps_the_handler
     leases = LeaseKeeper(
         lambda: RedisRecord(redis_url, prefix=key_prefix), clock, lease=10, on_lost=lambda _id, _attempt: None
     )
-    with ThreadPoolExecutor(1) as threads:
-        executor = Executor(
-            {"remember": remember},
-            journal,
-            leases,
-            threads,
-            worker="w",
-            terms=AttemptTerms(),
-            lease=10_000,
-            max_result_bytes=1_000,
-        )
-        journal.executor = executor
-        submitted = await world.submitted("payload")
-        await executor.execute(InHand(encode_dispatch(submitted)))
+    executor = Executor(
+        {"remember": remember},
+        {Place.LOOP: LoopRunner(max_result_bytes=1_000)},
+        journal,
+        leases,
+        worker="w",
+        terms=AttemptTerms(),
+        lease=10_000,
+    )
+    journal.executor = executor
+    submitted = await world.submitted("payload")
+    await executor.execute(InHand(encode_dispatch(submitted)))
 
     assert (await world.finished(submitted.id)).status is TaskStatus.CANCELLED
     assert world.ran == []

@@ -24,8 +24,8 @@ async def test_no_payload_is_a_payload_of_defaults() -> None:
     with pytest.raises(RuntimeError, match="of 10 failed"):
         await steps(ctx, {"failure_chance": 1, "duration": 0})
     assert len(reports) < 10
-    assert steps.attempt_timeout is not None
-    assert steps.attempt_timeout > 3_600
+    assert steps.declared.attempt_timeout is not None
+    assert steps.declared.attempt_timeout > 3_600
 
 
 async def test_with_a_seed_an_attempt_fails_in_the_same_step_each_time_and_the_next_in_its_own() -> None:
