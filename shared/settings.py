@@ -6,14 +6,16 @@ import sys
 from typing import Annotated, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from shared.webhook_settings import WebhookSettings
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Settings = TypeVar("Settings", bound="SharedSettings")
 
 
 def _split(value: object) -> object:
-    """The parts of a text, which commas and spaces separate."""
+    """The parts of a text that has commas."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
@@ -22,7 +24,7 @@ def _split(value: object) -> object:
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
-class SharedSettings(BaseSettings):
+class SharedSettings(WebhookSettings):
     """What gateway and worker must agree on. The alias of a field is its environment variable."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
@@ -47,6 +49,6 @@ def read_settings(kind: type[Settings]) -> Settings:
         for problem in error.errors():
             variable = ".".join(str(part) for part in problem["loc"])
             # An address may hold a password, and this line may end up in a log.
-            value = "" if variable.endswith("_URL") else f"={problem['input']!r}"
+            value = "" if variable.endswith(("_URL", "_SECRET")) else f"={problem['input']!r}"
             sys.stderr.write(f"{variable}{value} is not usable: {problem['msg']}.\n")
         raise SystemExit(2) from None
