@@ -1,4 +1,4 @@
-"""Wakes the tasks whose time has come: the only timer there is.
+"""Wakes the tasks whose time has come, and removes those that were kept long enough: the only timer there is.
 
 Any number of sweepers may run. They share the partitions out among themselves, and where two of them wake the
 same task, for instance while the shares change, the append's sequence check lets one of them through.
@@ -35,6 +35,9 @@ GROUP = "sweepers"
 MOST_DUE = 256
 """Tasks of one partition that one round takes up. More are due again in the next round."""
 
+MOST_FORGOTTEN = 16
+"""Expired tasks of one partition that one round removes: some thousands a second, and no wake waits for them."""
+
 RECALL_BATCH = 256
 
 log = structlog.get_logger(__name__)
@@ -55,9 +58,10 @@ class Sweeper:
         """One round: find what falls due before the next one, and wake each task on time."""
         members = await self._record.enrol(GROUP, self._name, ttl=MEMBER_TTL)
         share = PARTITION_NAMES[members.index(self._name) :: len(members)]
-        until = self._clock.now() + LOOK_AHEAD
-        for task_id, time in await self._record.due(share, until=until, limit=MOST_DUE):
+        now = self._clock.now()
+        for task_id, time in await self._record.due(share, until=now + LOOK_AHEAD, limit=MOST_DUE):
             self._plan(task_id, time)
+        await self._record.forget(share, until=now, limit=MOST_FORGOTTEN)
 
     async def recall(self) -> None:
         """The broker lost its messages: dispatch every waiting task again that may start.

@@ -105,7 +105,14 @@ class Record(Protocol):
         ...
 
     async def unfinished(self, partition: str) -> list[str]:
-        """All of the partition's tasks that are not terminal, in order of their wakes."""
+        """All of the partition's tasks that are not terminal; what waits comes first, in the order it may run in."""
+        ...
+
+    async def forget(self, partitions: Iterable[str], *, until: Millis, limit: int) -> int:
+        """Remove tasks that are kept no longer than `until`, with every trace: of each partition up to `limit`.
+
+        Gives how many were removed.
+        """
         ...
 
     async def enrol(self, group: str, member: str, *, ttl: Millis) -> list[str]:

@@ -20,6 +20,7 @@ from shared.codec.pieces import (
     encode_payload,
     encode_result,
 )
+from shared.codec.reports import decode_report, encode_report, report_to_proto
 from shared.codec.tasks import retry_policy_from_proto, task_from_proto, task_to_proto
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "decode_dispatch",
     "decode_event",
     "decode_payload",
+    "decode_report",
     "decode_task",
     "encode_asked",
     "encode_broadcast",
@@ -35,11 +37,13 @@ __all__ = [
     "encode_life",
     "encode_log_event",
     "encode_payload",
+    "encode_report",
     "encode_result",
     "event_from_proto",
     "event_to_proto",
     "from_duration",
     "from_timestamp",
+    "report_to_proto",
     "retry_policy_from_proto",
     "task_from_proto",
     "task_to_proto",

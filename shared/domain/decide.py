@@ -38,6 +38,10 @@ REDISPATCH_LONGEST: Millis = 6 * 3_600_000
 """A confirmed but unclaimed task is put before the workers again after 10 min, 20 min, 40 min … up to every 6 h."""
 
 
+LINGER: Millis = 10_000
+"""A finished task stays at least so long, that whoever follows it can read its end."""
+
+
 class RefusalReason(enum.Enum):
     """Why a command changes nothing."""
 
@@ -110,6 +114,11 @@ def next_wake(task: Task) -> Millis | None:
     else:
         times = (task.timers.lease_expires, _earlier(task.attempt_deadline, task.deadline))
     return _earlier(*times)
+
+
+def kept_until(task: Task) -> Millis:
+    """Until when a terminal task can be read: for as long as was asked, though not less than `LINGER`."""
+    return task.update_time + max(task.spec.retention, LINGER)
 
 
 def _earlier(one: Millis | None, other: Millis | None) -> Millis | None:

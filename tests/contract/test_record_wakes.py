@@ -28,6 +28,7 @@ from tests.contract.changes import (
     change,
     claimed,
     new_task_id,
+    shown,
     submission,
 )
 from tests.deadlines import eventually_async
@@ -99,14 +100,15 @@ async def test_every_partition_can_be_asked_at_once(record: RedisRecord) -> None
 
 
 async def test_all_of_a_partition_s_tasks_that_are_not_terminal_are_told_in_order(record: RedisRecord) -> None:
+    running = await appended(record, change(await appended(record, submission(new_task_id("42"))), CLAIM))
     tasks = [
         await appended(record, submission(new_task_id("42"), spec=replace(SPEC, schedule_time=NOW + delay)))
         for delay in (3_000, 1_000, 2_000)
     ]
     await appended(record, submission(new_task_id("43")))
-    assert await record.unfinished("42") == [tasks[1].id, tasks[2].id, tasks[0].id]
+    assert await record.unfinished("42") == [tasks[1].id, tasks[2].id, tasks[0].id, running.id]
     await appended(record, change(tasks[1], Cancel()))
-    assert await record.unfinished("42") == [tasks[2].id, tasks[0].id]
+    assert await record.unfinished("42") == [tasks[2].id, tasks[0].id, running.id]
     assert await record.unfinished("44") == []
 
 
@@ -120,19 +122,56 @@ async def test_a_wake_far_in_the_future_is_kept_to_the_millisecond(record: Redis
 # --- expiry ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_terminal_task_and_its_log_expire_together(record: RedisRecord, server: Redis, key_prefix: str) -> None:
+async def test_a_task_that_was_kept_long_enough_is_forgotten_with_every_trace(
+    record: RedisRecord, server: Redis, key_prefix: str
+) -> None:
     spec = replace(SPEC, retention=60_000, retry_policy=RetryPolicy(max_attempts=1))
-
-    async def lifetimes(task_id: str) -> list[int]:
-        keys = [f"{key_prefix}:{{{task_id[-2:]}}}:{kind}:{task_id}" for kind in ("task", "events")]
-        return [await server.pttl(key) for key in keys]
-
-    task = await appended(record, submission(spec=spec))
+    task = await appended(record, submission(new_task_id("42"), spec=spec))
     task = await appended(record, change(task, CLAIM))
-    assert await lifetimes(task.id) == [-1, -1], "what is not terminal is kept"
+    assert await record.forget(["42"], until=2 * NOW, limit=10) == 0, "what is not terminal is kept"
     ended = await appended(record, change(task, Wake(), now=NOW + LEASE))
     assert ended.status is TaskStatus.ERROR
-    assert all(50_000 < lifetime <= 60_000 for lifetime in await lifetimes(task.id))
+    until = NOW + LEASE + 60_000
+    assert await record.forget(["42"], until=until - 1, limit=10) == 0
+    assert await record.read(task.id) == shown(ended)
+    assert await record.forget(["41", "42"], until=until, limit=10) == 1
+    assert await record.read(task.id) is None
+    assert await server.keys(f"{key_prefix}:*") == []
+    assert await record.forget(["42"], until=until, limit=10) == 0
+
+
+async def test_what_another_task_has_left_stays_when_one_is_forgotten(
+    record: RedisRecord, server: Redis, key_prefix: str
+) -> None:
+    spec = replace(SPEC, retention=60_000)
+    going, staying = [await appended(record, submission(new_task_id("42"), spec=spec)) for _ in range(2)]
+    before = sorted(await server.keys(f"{key_prefix}:*"))
+    await appended(record, change(going, Cancel()))
+    assert await record.forget(["42"], until=NOW + 60_000, limit=10) == 1
+    assert sorted(await server.keys(f"{key_prefix}:*")) == [key for key in before if going.id.encode() not in key]
+    assert await record.unfinished("42") == [staying.id]
+    assert await record.due(["42"], until=2 * NOW, limit=10) == [(staying.id, next_wake(staying))]
+
+
+async def test_no_more_are_forgotten_at_once_than_asked_for_and_the_oldest_first(record: RedisRecord) -> None:
+    tasks = [
+        await appended(record, submission(new_task_id("42"), spec=replace(SPEC, retention=retention)))
+        for retention in (60_000, 30_000, 90_000)
+    ]
+    for task in tasks:
+        await appended(record, change(task, Cancel()))
+    assert await record.forget(["42"], until=2 * NOW, limit=2) == 2
+    assert [await record.read_sequence(task.id) for task in tasks] == [0, 0, 2]
+
+
+async def test_an_id_that_is_used_again_is_not_taken_for_the_task_that_had_it(record: RedisRecord) -> None:
+    first = await appended(record, submission(spec=replace(SPEC, retention=60_000)))
+    await appended(record, change(first, Cancel()))
+    assert await record.forget([first.id[-2:]], until=2 * NOW, limit=10) == 1
+    again = await appended(record, submission(first.id, now=NOW + 100_000))
+    ended = await appended(record, change(again, Cancel(), now=NOW + 100_000))
+    assert await record.forget([first.id[-2:]], until=NOW + 100_000, limit=10) == 0
+    assert await record.read(first.id) == ended
 
 
 async def test_a_task_that_is_kept_no_longer_can_be_read_to_its_end(record: RedisRecord) -> None:

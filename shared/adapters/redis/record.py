@@ -1,46 +1,34 @@
-"""The record: every task, its event log and its wake, in Redis.
-
-All keys of a task carry its partition as their hash tag, so an append touches one slot of a Redis Cluster.
-"""
+"""The record: every task, its event log, and where it stands in wakes and indexes, in Redis."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from redis import exceptions
-from redis.asyncio import BlockingConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.maint_notifications import MaintNotificationsConfig
-
 from shared import codec
-from shared.adapters.redis.batch import CallBatcher
-from shared.domain.decide import next_wake
-from shared.domain.identity import partition_of
-from shared.domain.task import Timers
+from shared.adapters.redis.catalogue import RedisCatalogue
+from shared.adapters.redis.layout import Layout, entries, member_of, task_id_of
+from shared.adapters.redis.store import RedisStore, Script
+from shared.domain.decide import kept_until
+from shared.domain.task import TaskPriority, Timers
 from shared.ports import Appended, Conflict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from shared.adapters.redis.store import Argument
     from shared.domain.task import Millis, Task, TaskEvent
     from shared.ports import Change
 
-_APPEND = resources.files(__package__).joinpath("lua/append.lua").read_bytes()
-_APPEND_SHA = hashlib.sha1(_APPEND, usedforsecurity=False).hexdigest()
-
-LINGER: Millis = 10_000
-"""A finished task stays at least so long, that whoever follows it can read its end."""
+_APPEND = Script("append")
+_FORGET = Script("forget")
 
 _APPEND_NAME_BYTES = 8
 """Random bytes before each stored event: they tell a repeated sending of an append from another like it."""
 
 
 class RedisRecord:
-    """The record port on one Redis or Valkey server.
+    """The record port on one Redis or Valkey server, and the catalogue beside it.
 
     Promises of durability are the server's: with `appendfsync always` an acknowledged append survives a crash
     of the server, with `everysec` about the last second may be lost, and a failover may lose either way.
@@ -48,50 +36,13 @@ class RedisRecord:
 
     def __init__(self, url: str, *, prefix: str = "taskcast", deadline: float = 3.0, connections: int = 8) -> None:
         """`url` as redis-py takes it; `prefix` starts every key; `deadline`: seconds for one call."""
-        self._prefix = prefix
-        self._pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=connections,
-            timeout=deadline,
-            # The batcher bounds a whole exchange; a timer for each read would cost more than the read.
-            socket_timeout=None,
-            socket_connect_timeout=deadline,
-            retry=Retry(NoBackoff(), 0),
-            maint_notifications_config=MaintNotificationsConfig(enabled=False),
-            client_name="taskcast",
-        )
-        self._batcher = CallBatcher(self._pool, deadline=deadline)
+        self._store = RedisStore(url, deadline=deadline, connections=connections)
+        self._layout = Layout(prefix)
+        self.catalogue = RedisCatalogue(self._store, self._layout, self)
 
     async def append(self, change: Change) -> Appended | Conflict:
         """See `shared.ports.Record.append`."""
-        task = change.task
-        wake = next_wake(task)
-        fields: list[str | bytes] = ["timers", _encode_timers(task.timers)]
-        if change.events:
-            fields += ["life", codec.encode_life(task)]
-        if change.expected_sequence == 0:
-            fields += ["asked", codec.encode_asked(task), "fingerprint", change.fingerprint]
-            if task.spec.payload is not None:
-                fields += ["payload", codec.encode_payload(task.spec.payload)]
-        if task.result is not None:
-            fields += ["result", codec.encode_result(task.result)]
-        reply = await self._evaluate(
-            (self._task_key(task.id), self._log_key(task.id), self._wakes_key(partition_of(task.id))),
-            (
-                change.expected_sequence,
-                task.id,
-                "" if wake is None else wake,
-                max(task.spec.retention, LINGER) if task.status.is_terminal else "",
-                int(change.want_payload),
-                len(change.events),
-                *(os.urandom(_APPEND_NAME_BYTES) + codec.encode_log_event(event) for event in change.events),
-                *fields,
-            ),
-        )
-        if reply[0] == 1:
-            return Appended(codec.decode_payload(reply[1]) if change.want_payload else None)
-        _, sequence, asked, life, timers, fingerprint = reply
-        return Conflict(_decode(asked, life, timers) if sequence else None, fingerprint)
+        return _appended(change, await self._evaluate(*self._appending(change)))
 
     async def read(self, task_id: str, *, payload: bool = True, result: bool = True) -> Task | None:
         """See `shared.ports.Record.read`."""
@@ -103,7 +54,7 @@ class RedisRecord:
     ) -> list[Task | None]:
         """See `shared.ports.Record.read_many`."""
         wanted = ["timers", "asked", "life"] + ["payload"] * payload + ["result"] * result
-        replies = await self._batcher.call_all(("HMGET", self._task_key(task_id), *wanted) for task_id in task_ids)
+        replies = await self._store.call_all(("HMGET", self._layout.task(task_id), *wanted) for task_id in task_ids)
         return [
             None if asked is None else _decode(asked, b"".join(piece or b"" for piece in rest), timers)
             for timers, asked, *rest in replies
@@ -116,65 +67,123 @@ class RedisRecord:
 
     async def read_sequences(self, task_ids: Sequence[str]) -> list[int]:
         """See `shared.ports.Record.read_sequences`."""
-        replies = await self._batcher.call_all(("HGET", self._task_key(task_id), "sequence") for task_id in task_ids)
+        replies = await self._store.call_all(("HGET", self._layout.task(task_id), "sequence") for task_id in task_ids)
         return [int(sequence or 0) for sequence in replies]
 
     async def read_events(self, task_id: str, *, after: int, limit: int) -> list[TaskEvent]:
         """See `shared.ports.Record.read_events`."""
-        stored = await self._batcher.call("LRANGE", self._log_key(task_id), after, after + limit - 1)
+        stored = await self._store.call("LRANGE", self._layout.log(task_id), after, after + limit - 1)
         return [codec.decode_event(entry[_APPEND_NAME_BYTES:]) for entry in stored]
 
     async def due(self, partitions: Iterable[str], *, until: Millis, limit: int) -> list[tuple[str, Millis]]:
         """See `shared.ports.Record.due`."""
-        replies = await self._batcher.call_all(
-            ("ZRANGE", self._wakes_key(partition), "-inf", until, "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
+        replies = await self._store.call_all(
+            ("ZRANGE", self._layout.wakes(partition), "-inf", until, "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
             for partition in partitions
         )
-        return [(member.decode(), int(score)) for reply in replies for member, score in _pairs(reply)]
+        return [(task_id_of(member), int(score)) for reply in replies for member, score in _pairs(reply)]
 
     async def unfinished(self, partition: str) -> list[str]:
         """See `shared.ports.Record.unfinished`."""
-        reply = await self._batcher.call("ZRANGE", self._wakes_key(partition), 0, -1)
-        return [member.decode() for member in reply]
+        queues = await self._store.call("SMEMBERS", self._layout.queues(partition))
+        lines = [
+            self._layout.line(partition, queue.decode(), priority) for queue in queues for priority in TaskPriority
+        ]
+        replies = await self._store.call_all(("ZRANGE", line, 0, -1, "WITHSCORES") for line in lines)
+        standing = sorted((score, member) for reply in replies for member, score in _pairs(reply))
+        return [task_id_of(member) for _, member in standing]
+
+    async def forget(self, partitions: Iterable[str], *, until: Millis, limit: int) -> int:
+        """See `shared.ports.Record.forget`."""
+        replies = await self._store.call_all(
+            ("ZRANGE", self._layout.expiries(partition), "-inf", until, "BYSCORE", "LIMIT", 0, limit)
+            for partition in partitions
+        )
+        task_ids = [task_id_of(member) for reply in replies for member in reply]
+        tasks = [task for task in await self.read_many(task_ids) if task is not None]
+        return sum(await self._store.run_all(_FORGET, [self._forgetting(task) for task in tasks]))
 
     async def enrol(self, group: str, member: str, *, ttl: Millis) -> list[str]:
         """See `shared.ports.Record.enrol`."""
-        key = f"{self._prefix}:members:{group}"
+        key = self._layout.members(group)
         now = await self.server_time()
-        await self._batcher.call("ZADD", key, now + ttl, member)
-        await self._batcher.call("ZREMRANGEBYSCORE", key, "-inf", now)
-        return sorted(entry.decode() for entry in await self._batcher.call("ZRANGE", key, 0, -1))
+        await self._store.call("ZADD", key, now + ttl, member)
+        await self._store.call("ZREMRANGEBYSCORE", key, "-inf", now)
+        return sorted(entry.decode() for entry in await self._store.call("ZRANGE", key, 0, -1))
 
     async def leave(self, group: str, member: str) -> None:
         """See `shared.ports.Record.leave`."""
-        await self._batcher.call("ZREM", f"{self._prefix}:members:{group}", member)
+        await self._store.call("ZREM", self._layout.members(group), member)
 
     async def server_time(self) -> Millis:
         """See `shared.ports.Record.server_time`."""
-        seconds, micros = await self._batcher.call("TIME")
+        seconds, micros = await self._store.call("TIME")
         return int(seconds) * 1_000 + int(micros) // 1_000
 
     async def close(self) -> None:
         """Answer every caller, then let go of the connections."""
-        await self._batcher.close()
-        await self._pool.aclose()
+        await self._store.close()
 
-    async def _evaluate(self, keys: tuple[str, ...], arguments: tuple[str | bytes | int, ...]) -> Any:
-        call = (len(keys), *keys, *arguments)
-        try:
-            return await self._batcher.call("EVALSHA", _APPEND_SHA, *call)
-        except exceptions.NoScriptError:
-            # The server is new or has been restarted. EVAL runs the script and keeps it for the next time.
-            return await self._batcher.call("EVAL", _APPEND, *call)
+    async def _evaluate(self, keys: tuple[str, ...], arguments: tuple[Argument, ...]) -> Any:
+        return await self._store.run(_APPEND, keys, arguments)
 
-    def _task_key(self, task_id: str) -> str:
-        return f"{self._prefix}:{{{partition_of(task_id)}}}:task:{task_id}"
+    def _appending(self, change: Change) -> tuple[tuple[str, ...], tuple[Argument, ...]]:
+        """Keys and arguments of `append.lua`."""
+        task = change.task
+        fields: list[Argument] = ["timers", _encode_timers(task.timers)]
+        if change.events:
+            fields += ["life", codec.encode_life(task)]
+        if change.expected_sequence == 0:
+            fields += ["asked", codec.encode_asked(task), "fingerprint", change.fingerprint]
+            if task.spec.payload is not None:
+                fields += ["payload", codec.encode_payload(task.spec.payload)]
+        if task.result is not None:
+            fields += ["result", codec.encode_result(task.result)]
+        shelf = self._layout.shelf(task)
+        standing = entries(task, change.events, shelf)
+        places: list[Argument] = []
+        for _, score, floor in standing:
+            places += ("" if score is None else score, "" if floor is None else floor)
+        keys = (
+            self._layout.task(task.id),
+            self._layout.log(task.id),
+            shelf.queues,
+            *(entry.key for entry in standing),
+        )
+        return keys, (
+            change.expected_sequence,
+            member_of(task.id),
+            task.spec.queue,
+            int(change.want_payload),
+            len(change.events),
+            len(standing),
+            *(os.urandom(_APPEND_NAME_BYTES) + codec.encode_log_event(event) for event in change.events),
+            *places,
+            *fields,
+        )
 
-    def _log_key(self, task_id: str) -> str:
-        return f"{self._prefix}:{{{partition_of(task_id)}}}:events:{task_id}"
+    def _forgetting(self, task: Task) -> tuple[Sequence[str], Sequence[Argument]]:
+        """Keys and arguments of `forget.lua`."""
+        shelf = self._layout.shelf(task)
+        others = (shelf.changed, *shelf.indexes)
+        in_use = (shelf.ended, *shelf.lines.values())
+        keys = (
+            self._layout.task(task.id),
+            self._layout.log(task.id),
+            shelf.expiries,
+            shelf.queues,
+            *others,
+            *in_use,
+        )
+        return keys, (member_of(task.id), task.spec.queue, kept_until(task), len(others))
 
-    def _wakes_key(self, partition: str) -> str:
-        return f"{self._prefix}:{{{partition}}}:wakes"
+
+def _appended(change: Change, reply: list[Any]) -> Appended | Conflict:
+    """What `append.lua` answered."""
+    if reply[0] == 1:
+        return Appended(codec.decode_payload(reply[1]) if change.want_payload else None)
+    _, sequence, asked, life, timers, fingerprint = reply
+    return Conflict(_decode(asked, life, timers) if sequence else None, fingerprint)
 
 
 def _pairs(reply: list[Any]) -> list[tuple[bytes, float]]:

@@ -2,26 +2,30 @@
 --
 -- KEYS[1]  hash, the task        sequence, asked, life, timers, payload, result, fingerprint
 -- KEYS[2]  list, its event log   element n (from 1) is event n: 8 bytes that name the append, then the event
--- KEYS[3]  zset, the wakes of the partition: member = task id, score = milliseconds
+-- KEYS[3]  set, the names of the partition's queues
+-- KEYS[4 .. 3+m]  sorted sets that the task stands in: its wake, the indexes of listings, its queue's line
 -- ARGV[1]  the sequence the caller takes the task to be at; 0 = it does not exist yet
--- ARGV[2]  task id
--- ARGV[3]  the next wake in milliseconds, or '' to clear it
--- ARGV[4]  milliseconds after which task and log expire, or '' to keep them
--- ARGV[5]  '1' to get the payload back
--- ARGV[6]  n, the number of events
+-- ARGV[2]  the member that stands for the task in sorted sets
+-- ARGV[3]  the task's queue
+-- ARGV[4]  '1' to get the payload back
+-- ARGV[5]  n, the number of events
+-- ARGV[6]  m, the number of sorted sets
 -- ARGV[7 .. 6+n]  the events
--- ARGV[7+n ..]    hash fields to set, name and value in turn
+-- ARGV[7+n .. 6+n+2m]  for each sorted set the task's score, or '' to take it out; and the score below which
+--          whatever stands there is dropped, or ''
+-- ARGV[7+n+2m ..]  hash fields to set, name and value in turn
 --
 -- Answers {1, payload or ''} when the change is in the record, by this call or by an earlier sending of it,
 -- else {0, sequence or '', asked, life, timers, fingerprint} and nothing is written.
 -- It compares and writes; all policy is the caller's.
 
 local expected = tonumber(ARGV[1])
-local count = tonumber(ARGV[6])
+local count = tonumber(ARGV[5])
+local sets = tonumber(ARGV[6])
 local sequence = tonumber(redis.call('HGET', KEYS[1], 'sequence') or 0)
 
 local function done()
-  if ARGV[5] == '1' then
+  if ARGV[4] == '1' then
     return {1, redis.call('HGET', KEYS[1], 'payload') or ''}
   end
   return {1, ''}
@@ -36,8 +40,25 @@ if sequence ~= expected then
   return {0, is[1] or '', is[2] or '', is[3] or '', is[4] or '', is[5] or ''}
 end
 
+local at = 7 + count
+for i = 1, sets do
+  local key, score, floor = KEYS[3 + i], ARGV[at], ARGV[at + 1]
+  if score == '' then
+    redis.call('ZREM', key, ARGV[2])
+  else
+    redis.call('ZADD', key, score, ARGV[2])
+  end
+  if floor ~= '' then
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', '(' .. floor)
+  end
+  at = at + 2
+end
+if expected == 0 then
+  redis.call('SADD', KEYS[3], ARGV[3])
+end
+
 local fields = {}
-for i = 7 + count, #ARGV do
+for i = at, #ARGV do
   fields[#fields + 1] = ARGV[i]
 end
 if count > 0 then
@@ -50,14 +71,4 @@ if count > 0 then
   fields[#fields + 1] = expected + count
 end
 redis.call('HSET', KEYS[1], unpack(fields))
-
-if ARGV[3] == '' then
-  redis.call('ZREM', KEYS[3], ARGV[2])
-else
-  redis.call('ZADD', KEYS[3], ARGV[3], ARGV[2])
-end
-if ARGV[4] ~= '' then
-  redis.call('PEXPIRE', KEYS[1], ARGV[4])
-  redis.call('PEXPIRE', KEYS[2], ARGV[4])
-end
 return done()
