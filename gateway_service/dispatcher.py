@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from gateway_service.faults import BacklogFullError
 from shared.codec import encode_dispatch
 from shared.domain.commands import ConfirmDispatch, PostponeDispatch
 from shared.domain.task import TaskStatus
-from shared.ports import BrokerUnavailableError, StoreFullError, StoreUnavailableError
+from shared.journal import Order
+from shared.ports import BrokerUnavailableError, StoreFullError, StoreUnavailableError, TaskMessage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from shared.domain.task import Task
     from shared.journal import Journal
     from shared.ports import Broker, Record
@@ -40,31 +42,34 @@ class Dispatcher:
         self._broker = broker
         self._journal = journal
         self._most = most_undispatched
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._jobs: set[asyncio.Task[None]] = set()
+        self._under_way = 0
         self._stranded: dict[str, None] = {}
         self._confirmed: deque[tuple[float, Task]] = deque()
 
     @property
     def undispatched(self) -> int:
         """How many tasks of this process the broker has not confirmed yet."""
-        return len(self._under_way) + len(self._stranded)
+        return self._under_way + len(self._stranded)
 
-    def check_room(self) -> None:
-        """Raises BacklogFullError while as many tasks wait for the broker as may."""
-        if self.undispatched >= self._most:
-            raise BacklogFullError(f"{self.undispatched} tasks wait for RabbitMQ already; submit again later.")
+    @property
+    def room(self) -> int:
+        """How many more tasks may be taken in before the broker has confirmed some: 0 or more."""
+        return max(self._most - self.undispatched, 0)
 
-    def offer(self, task: Task) -> None:
-        """Dispatch a task that was just recorded, in the background."""
-        job = asyncio.create_task(self._offered(task))
-        self._under_way.add(job)
-        job.add_done_callback(self._under_way.discard)
+    def offer(self, tasks: Sequence[Task]) -> None:
+        """Dispatch tasks that were just recorded, in the background."""
+        if not tasks:
+            return
+        self._under_way += len(tasks)
+        job = asyncio.create_task(self._offered(tasks))
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
 
     async def dispatch(self, task: Task) -> None:
         """Dispatch a waiting task, its payload included, and note it; or note that it must be tried again."""
-        try:
-            await self._publish(task)
-        except BrokerUnavailableError:
+        (problem,) = await self._publish([task])
+        if problem is not None:
             await self._journal.execute(task.id, PostponeDispatch(), known=task)
 
     async def catch_up(self) -> None:
@@ -74,54 +79,62 @@ class Dispatcher:
 
     async def close(self) -> None:
         """Finish what is under way, as far as the broker lets it, and note all that was confirmed."""
-        if self._under_way:
-            await asyncio.wait(self._under_way)
+        if self._jobs:
+            await asyncio.wait(self._jobs)
         await self._note_confirmed(older_than=0)
 
-    async def _offered(self, task: Task) -> None:
+    async def _offered(self, tasks: Sequence[Task]) -> None:
         try:
-            await self._publish(task)
-        except BrokerUnavailableError as error:
-            if not self._stranded:
-                log.warning("dispatch.stranded", error=str(error))
-            self._stranded[task.id] = None
+            problems = await self._publish(tasks)
+        finally:
+            self._under_way -= len(tasks)
+        for task, problem in zip(tasks, problems, strict=True):
+            if problem is not None:
+                if not self._stranded:
+                    log.warning("dispatch.stranded", error=str(problem))
+                self._stranded[task.id] = None
 
-    async def _publish(self, task: Task) -> None:
+    async def _publish(self, tasks: Sequence[Task]) -> list[BrokerUnavailableError | None]:
+        """Put tasks before the workers. In the place of each that the broker did not take stands why."""
         if not self._broker.is_connected:
-            raise BrokerUnavailableError("the broker is not connected")
-        await self._broker.dispatch(task.spec.queue, task.spec.priority, encode_dispatch(task))
-        self._stranded.pop(task.id, None)
-        self._confirmed.append((time.monotonic(), task))
+            return [BrokerUnavailableError("the broker is not connected")] * len(tasks)
+        problems = await self._broker.dispatch_all(
+            [TaskMessage(task.spec.queue, task.spec.priority, encode_dispatch(task)) for task in tasks]
+        )
+        now = time.monotonic()
+        for task, problem in zip(tasks, problems, strict=True):
+            if problem is None:
+                self._stranded.pop(task.id, None)
+                self._confirmed.append((now, task))
+        return problems
 
     async def _dispatch_stranded(self) -> None:
-        dispatched = True
-        while dispatched and self._stranded and self._broker.is_connected:
+        problems: list[BrokerUnavailableError | None] = []
+        while self._stranded and self._broker.is_connected and not any(problems):
             batch = list(self._stranded)[:CATCH_UP_BATCH]
-            dispatched = all(await asyncio.gather(*(self._retry_stranded(task_id) for task_id in batch)))
-
-    async def _retry_stranded(self, task_id: str) -> bool:
-        """Whether the task needs this process no longer."""
-        task = await self._record.read(task_id, result=False)
-        if task is None or task.status is not TaskStatus.WAITING or task.timers.dispatches:
-            self._stranded.pop(task_id, None)
-            return True
-        try:
-            await self._publish(task)
-        except BrokerUnavailableError:
-            return False
-        return True
+            waiting = []
+            for task_id, task in zip(batch, await self._record.read_many(batch, payload=True), strict=True):
+                if task is None or task.status is not TaskStatus.WAITING or task.timers.dispatches:
+                    self._stranded.pop(task_id, None)  # It needs this process no longer.
+                else:
+                    waiting.append(task)
+            problems = await self._publish(waiting)
 
     async def _note_confirmed(self, *, older_than: float) -> None:
         before = time.monotonic() - older_than
         while self._confirmed and self._confirmed[0][0] <= before:
             batch = [self._confirmed.popleft()[1] for _ in range(min(CATCH_UP_BATCH, len(self._confirmed)))]
             try:
-                await asyncio.gather(*(self._note(task) for task in batch))
+                await self._note(batch)
             except (StoreUnavailableError, StoreFullError) as error:
-                # Without the note the task's wake has it dispatched once more, which does no harm.
+                # Without the note a task's wake has it dispatched once more, which does no harm.
                 log.warning("dispatch.unnoted", tasks=len(batch), error=str(error))
 
-    async def _note(self, task: Task) -> None:
+    async def _note(self, tasks: Sequence[Task]) -> None:
         # A look at the sequence is cheaper than an append that is refused.
-        if await self._record.read_sequence(task.id) == task.sequence:
-            await self._journal.execute(task.id, ConfirmDispatch(), known=task)
+        sequences = await self._record.read_sequences([task.id for task in tasks])
+        waiting = [task for task, sequence in zip(tasks, sequences, strict=True) if sequence == task.sequence]
+        noted = await self._journal.execute_all([Order(task.id, ConfirmDispatch(), task) for task in waiting])
+        for outcome in noted:
+            if isinstance(outcome, Exception):
+                raise outcome

@@ -64,6 +64,10 @@ class RequestIdReusedError(Fault):
         )
 
 
+class AnswerFullError(Fault):
+    """An answer with many parts has no room for this one."""
+
+
 class SequenceAheadError(Fault):
     """A watch asked to go on after an event that has not happened."""
 

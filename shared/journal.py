@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from shared.codec import encode_broadcast
 from shared.domain.decide import Refusal, Rescheduled, decide
 from shared.domain.evolve import evolve
-from shared.ports import Change, Conflict, StoreUnavailableError
+from shared.ports import Appended, Change, Conflict, StoreFullError, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from shared.domain.commands import Command
     from shared.domain.decide import RefusalReason
     from shared.domain.task import Task, TaskEvent
-    from shared.ports import Clock, Record
+    from shared.ports import Clock, Record, StoreError
 
 MOST_CONFLICTS = 32
 """How often one change may lose the race for a task. A task changes at most some tens of times a second."""
@@ -39,6 +39,19 @@ class Refused:
 
     reason: RefusalReason
     task: Task | None
+    fingerprint: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One command on one task, as part of many.
+
+    `known` is the task as the caller last saw it, None if it is taken not to exist yet; see `Journal.execute`.
+    """
+
+    task_id: str
+    command: Command
+    known: Task | None = None
     fingerprint: bytes = b""
 
 
@@ -68,6 +81,47 @@ class Journal:
             known = await self._record.read(task_id, payload=False, result=False)
         return await self._execute(task_id, known, commands, want_payload=want_payload)
 
+    async def execute_all(self, orders: Sequence[Order]) -> list[Done | Refused | StoreError]:
+        """Carry out each order by itself, in one exchange with the record.
+
+        In the place of an outcome stands what `execute` would have raised. The cost is a fraction of that of as many
+        calls; a task that changed meanwhile costs a call of its own.
+        """
+        outcomes: list[Done | Refused | StoreError] = []
+        changes: list[Change] = []
+        for order in orders:
+            verdict = self._decide(order.known, (order.command,))
+            if isinstance(verdict, Refusal):
+                outcomes.append(Refused(verdict.reason, order.known))
+                continue
+            outcomes.append(verdict)
+            changes.append(_change(verdict, order.known, order.fingerprint))
+        answers = iter(await self._record.append_all(changes))
+        for index, (order, decided) in enumerate(zip(orders, outcomes, strict=True)):
+            if not isinstance(decided, Done):
+                continue
+            answer = next(answers)
+            if isinstance(answer, Conflict):
+                outcomes[index] = await self._execute_anew(order, answer)
+            elif isinstance(answer, Appended):
+                self._tell(decided)
+            else:
+                outcomes[index] = answer
+        return outcomes
+
+    async def _execute_anew(self, order: Order, conflict: Conflict) -> Done | Refused | StoreError:
+        """Decide an order again on the task as it is now."""
+        try:
+            return await self._execute(
+                order.task_id,
+                _with_payload_of(order.known, conflict.task),
+                (order.command,),
+                fingerprint=order.fingerprint,
+                stored_fingerprint=conflict.fingerprint,
+            )
+        except (StoreUnavailableError, StoreFullError) as error:
+            return error
+
     async def _execute(
         self,
         task_id: str,
@@ -75,25 +129,16 @@ class Journal:
         commands: tuple[Command, ...],
         *,
         fingerprint: bytes = b"",
+        stored_fingerprint: bytes = b"",
         want_payload: bool = False,
     ) -> Done | Refused:
-        stored_fingerprint = b""
         for _ in range(MOST_CONFLICTS):
             outcome = self._decide(task, commands)
             if isinstance(outcome, Refusal):
                 return Refused(outcome.reason, task, stored_fingerprint)
-            answer = await self._record.append(
-                Change(
-                    task=outcome.task,
-                    events=outcome.events,
-                    expected_sequence=task.sequence if task else 0,
-                    fingerprint=fingerprint,
-                    want_payload=want_payload,
-                )
-            )
+            answer = await self._record.append(_change(outcome, task, fingerprint, want_payload=want_payload))
             if not isinstance(answer, Conflict):
-                for event in outcome.events:
-                    self._broadcast(*encode_broadcast(event))
+                self._tell(outcome)
                 if answer.payload is not None:
                     changed = outcome.task
                     return Done(replace(changed, spec=replace(changed.spec, payload=answer.payload)), outcome.events)
@@ -101,6 +146,10 @@ class Journal:
             stored_fingerprint = answer.fingerprint
             task = _with_payload_of(task, answer.task)
         raise StoreUnavailableError(f"task {task_id} changed {MOST_CONFLICTS} times while it was being changed")
+
+    def _tell(self, done: Done) -> None:
+        for event in done.events:
+            self._broadcast(*encode_broadcast(event))
 
     def _decide(self, task: Task | None, commands: tuple[Command, ...]) -> Done | Refusal:
         now = self._clock.now()
@@ -119,6 +168,16 @@ class Journal:
         if task is None:
             raise ValueError("a change needs at least one command")
         return Done(task, tuple(events))
+
+
+def _change(done: Done, before: Task | None, fingerprint: bytes, *, want_payload: bool = False) -> Change:
+    return Change(
+        task=done.task,
+        events=done.events,
+        expected_sequence=before.sequence if before else 0,
+        fingerprint=fingerprint,
+        want_payload=want_payload,
+    )
 
 
 def _with_payload_of(known: Task | None, current: Task | None) -> Task | None:

@@ -23,8 +23,20 @@ class StoreFullError(Exception):
     """The record refuses writes because its memory limit is reached."""
 
 
+StoreError = StoreUnavailableError | StoreFullError
+
+
 class BrokerUnavailableError(Exception):
     """The broker could not be reached, or did not confirm in time. Whether it took the message is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskMessage:
+    """What puts a task before the workers of its queue, in the line of its priority."""
+
+    queue: str
+    priority: TaskPriority
+    body: bytes
 
 
 class Clock(Protocol):
@@ -76,6 +88,10 @@ class Record(Protocol):
 
     async def append(self, change: Change) -> Appended | Conflict:
         """Write state, events and wake at once, if the task is at the expected sequence. Safe to repeat."""
+        ...
+
+    async def append_all(self, changes: Sequence[Change]) -> list[Appended | Conflict | StoreError]:
+        """Each of the changes by itself, in order, in one exchange: what `append` would answer or raise for it."""
         ...
 
     async def read(self, task_id: str, *, payload: bool = True, result: bool = True) -> Task | None:
@@ -297,6 +313,10 @@ class Broker(Protocol):
 
         The queue is created if need be. Raises BrokerUnavailableError.
         """
+        ...
+
+    async def dispatch_all(self, messages: Sequence[TaskMessage]) -> list[BrokerUnavailableError | None]:
+        """Dispatch each by itself: None for what the broker has taken, else what `dispatch` would raise."""
         ...
 
     def broadcast(self, routing_key: str, body: bytes) -> None:

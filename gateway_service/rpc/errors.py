@@ -54,6 +54,7 @@ TABLE: dict[type[Exception], Answer] = {
     faults.SequenceAheadError: Answer(_C.OUT_OF_RANGE, "SEQUENCE_AHEAD"),
     faults.SequenceCompactedError: Answer(_C.OUT_OF_RANGE, "SEQUENCE_COMPACTED"),
     faults.WatchBehindError: Answer(_C.ABORTED, "WATCH_BEHIND", retry_after=0.2),
+    faults.AnswerFullError: Answer(_C.RESOURCE_EXHAUSTED, "ANSWER_FULL"),
     faults.TooManyWatchesError: Answer(_C.RESOURCE_EXHAUSTED, "TOO_MANY_WATCHES", retry_after=5),
     faults.TooManyCallsError: Answer(_C.RESOURCE_EXHAUSTED, "RATE_LIMITED", retry_after=0.5),
     faults.BacklogFullError: Answer(_C.UNAVAILABLE, "BROKER_UNAVAILABLE", retry_after=5),

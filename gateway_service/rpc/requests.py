@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from google.protobuf import struct_pb2
 
 from gateway_service.faults import InvalidRequestError
+from gateway_service.use_cases.submit_task import Submission
 from shared.codec import from_duration, from_timestamp, retry_policy_from_proto
 from shared.domain.submission import Violation
 from shared.domain.task import TaskPriority, TaskSpec, TaskStatus, Webhook
@@ -120,6 +121,12 @@ class SubmissionReader:
         if not 0 <= time.nanos < NANOS:
             self._wrong.append(Violation(field, "must have nanos between 0 and 999,999,999"))
         return from_timestamp(time)
+
+
+def read_submission(request: task_service_pb2.SubmitTaskRequest, defaults: SubmissionDefaults) -> Submission:
+    """What a SubmitTaskRequest asks for. Raises InvalidRequestError for what cannot be expressed."""
+    spec = SubmissionReader(request, defaults).spec()
+    return Submission(spec, request.request_id, fingerprint(request) if request.request_id else b"")
 
 
 def fingerprint(request: task_service_pb2.SubmitTaskRequest | task_service_pb2.RetryTaskRequest) -> bytes:

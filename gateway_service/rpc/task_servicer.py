@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NoReturn
 
 from gateway_service.faults import NotImplementedYetError
-from gateway_service.rpc.requests import SubmissionReader, after_sequence, fingerprint, heartbeat_seconds
+from gateway_service.rpc.batches import Batches
+from gateway_service.rpc.requests import after_sequence, fingerprint, heartbeat_seconds, read_submission
 from gateway_service.watch.follow import Heartbeat
 from shared.codec import event_to_proto, task_to_proto
 from shared.domain.task import Task
@@ -49,15 +50,11 @@ class TaskServicer(rpc.TaskServiceServicer):
         self._cancel = cancel
         self._follow = follow
         self._defaults = defaults
+        self._batches = Batches(submit, get, cancel, defaults)
 
     async def SubmitTask(self, request: pb.SubmitTaskRequest, context: Context) -> pb.SubmitTaskResponse:
         """Record a task and answer with its id."""
-        submitted = await self._submit(
-            TENANT,
-            SubmissionReader(request, self._defaults).spec(),
-            request_id=request.request_id,
-            fingerprint=fingerprint(request) if request.request_id else b"",
-        )
+        submitted = await self._submit(TENANT, read_submission(request, self._defaults))
         task = task_to_proto(submitted.task, payload=False)
         return pb.SubmitTaskResponse(task=task, duplicate=submitted.duplicate)
 
@@ -106,18 +103,18 @@ class TaskServicer(rpc.TaskServiceServicer):
     async def BatchSubmitTasks(
         self, request: pb.BatchSubmitTasksRequest, context: Context
     ) -> pb.BatchSubmitTasksResponse:
-        """Not served yet."""
-        _not_served("BatchSubmitTasks")
+        """Record many tasks, each by itself."""
+        return await self._batches.submit(TENANT, request)
 
     async def BatchGetTasks(self, request: pb.BatchGetTasksRequest, context: Context) -> pb.BatchGetTasksResponse:
-        """Not served yet."""
-        _not_served("BatchGetTasks")
+        """Many tasks as they are."""
+        return await self._batches.get(TENANT, request)
 
     async def BatchCancelTasks(
         self, request: pb.BatchCancelTasksRequest, context: Context
     ) -> pb.BatchCancelTasksResponse:
-        """Not served yet."""
-        _not_served("BatchCancelTasks")
+        """Cancel many tasks, each by itself."""
+        return await self._batches.cancel(TENANT, request)
 
 
 def watch_response(update: Update) -> pb.WatchTaskResponse:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gateway_service.faults import TaskNotRetryableError
 from gateway_service.use_cases.get_task import check_task_id, owned
+from gateway_service.use_cases.submit_task import Submission
 from shared.domain.task import TaskStatus
 
 if TYPE_CHECKING:
@@ -34,4 +35,4 @@ class RetryTask:
         if old.status is TaskStatus.SUCCESS:
             raise TaskNotRetryableError(f"Task {task_id} succeeded: submit a new task to have it done again.")
         spec = replace(old.spec, schedule_time=None)
-        return await self._submit(tenant, spec, request_id=request_id, fingerprint=fingerprint, retry_of=task_id)
+        return await self._submit(tenant, Submission(spec, request_id, fingerprint, retry_of=task_id))

@@ -1,4 +1,4 @@
-"""Take a task in."""
+"""Take tasks in."""
 
 from __future__ import annotations
 
@@ -7,20 +7,32 @@ from typing import TYPE_CHECKING
 
 import uuid_utils
 
-from gateway_service.faults import InvalidRequestError, RequestIdReusedError
+from gateway_service.faults import BacklogFullError, Fault, InvalidRequestError, RequestIdReusedError
 from shared.domain.commands import Submit
 from shared.domain.identity import derived_task_id
 from shared.domain.submission import Violation, violations
 from shared.failpoints import failpoint
-from shared.journal import Done
+from shared.journal import Done, Order, Refused
 from shared.ports import StoreUnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway_service.dispatcher import Dispatcher
     from shared.domain.submission import Limits
     from shared.domain.task import Task, TaskSpec
     from shared.journal import Journal
-    from shared.ports import Clock, Record
+    from shared.ports import Clock, Record, StoreError
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What is to be done, and what names this wish: see `SubmitTask`. `retry_of` is the task that it repeats."""
+
+    spec: TaskSpec
+    request_id: str = ""
+    fingerprint: bytes = b""
+    retry_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,36 +53,66 @@ class SubmitTask:
         self._clock = clock
         self._limits = limits
 
-    async def __call__(
-        self, tenant: str, spec: TaskSpec, *, request_id: str, fingerprint: bytes, retry_of: str = ""
-    ) -> Submitted:
-        """Record the task that `spec` describes; `retry_of` is the id of the one that it repeats.
+    async def __call__(self, tenant: str, submission: Submission) -> Submitted:
+        """Record the task that a submission describes.
 
         With a `request_id` the second submission finds the first, if `fingerprint`, which identifies the body,
         is the same. Raises InvalidRequestError, RequestIdReusedError, BacklogFullError, StoreUnavailableError
         (then the outcome is unknown) or StoreFullError.
         """
-        self._check(spec, request_id)
-        self._dispatcher.check_room()
-        task_id = derived_task_id(tenant, request_id) if request_id else str(uuid_utils.uuid7())
-        outcome = await self._journal.create(
-            task_id, Submit(task_id=task_id, tenant=tenant, spec=spec, retry_of=retry_of), fingerprint=fingerprint
+        (outcome,) = await self.all(tenant, [submission])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def all(self, tenant: str, submissions: Sequence[Submission]) -> list[Submitted | Fault | StoreError]:
+        """Record many, each by itself; in the place of an answer may stand what `__call__` would have raised."""
+        outcomes: list[Submitted | Fault | StoreError | None] = [self._refusal(s) for s in submissions]
+        ordered = [index for index, refusal in enumerate(outcomes) if refusal is None]
+        room = self._dispatcher.room
+        if len(ordered) > room:
+            waiting = self._dispatcher.undispatched
+            full = BacklogFullError(f"{waiting} tasks wait for RabbitMQ already; submit again later.")
+            for index in ordered[room:]:
+                outcomes[index] = full
+            del ordered[room:]
+        orders = [_order(tenant, submissions[index]) for index in ordered]
+        answers = await self._journal.execute_all(orders)
+        failpoint("gateway.recorded")
+        now = self._clock.now()
+        self._dispatcher.offer(
+            [answer.task for answer in answers if isinstance(answer, Done) and answer.task.not_before <= now]
         )
-        if isinstance(outcome, Done):
-            failpoint("gateway.recorded")
-            if outcome.task.not_before <= self._clock.now():
-                self._dispatcher.offer(outcome.task)
-            return Submitted(outcome.task, duplicate=False)
-        if outcome.fingerprint != fingerprint:
-            raise RequestIdReusedError(request_id, task_id)
-        first = await self._record.read(task_id, payload=False)
+        for index, order, answer in zip(ordered, orders, answers, strict=True):
+            if isinstance(answer, Done):
+                outcomes[index] = Submitted(answer.task, duplicate=False)
+            elif isinstance(answer, Refused):
+                outcomes[index] = await self._repeated(submissions[index], order.task_id, answer)
+            else:
+                outcomes[index] = answer
+        return outcomes  # type: ignore[return-value]  # None has been replaced everywhere.
+
+    async def _repeated(self, submission: Submission, task_id: str, refused: Refused) -> Submitted | Fault | StoreError:
+        """The task that an earlier submission with the same request_id made."""
+        if refused.fingerprint != submission.fingerprint:
+            return RequestIdReusedError(submission.request_id, task_id)
+        try:
+            first = await self._record.read(task_id, payload=False)
+        except StoreUnavailableError as error:
+            return error
         if first is None:
-            raise StoreUnavailableError(f"task {task_id} expired while it was submitted again")
+            return StoreUnavailableError(f"task {task_id} expired while it was submitted again")
         return Submitted(first, duplicate=True)
 
-    def _check(self, spec: TaskSpec, request_id: str) -> None:
-        wrong = violations(spec, self._limits, self._clock.now())
-        if len(request_id) > self._limits.request_id_length:
+    def _refusal(self, submission: Submission) -> InvalidRequestError | None:
+        wrong = violations(submission.spec, self._limits, self._clock.now())
+        if len(submission.request_id) > self._limits.request_id_length:
             wrong.append(Violation("request_id", f"must have at most {self._limits.request_id_length} characters"))
-        if wrong:
-            raise InvalidRequestError(wrong)
+        return InvalidRequestError(wrong) if wrong else None
+
+
+def _order(tenant: str, submission: Submission) -> Order:
+    request_id = submission.request_id
+    task_id = derived_task_id(tenant, request_id) if request_id else str(uuid_utils.uuid7())
+    submit = Submit(task_id=task_id, tenant=tenant, spec=submission.spec, retry_of=submission.retry_of)
+    return Order(task_id, submit, fingerprint=submission.fingerprint)

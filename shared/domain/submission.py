@@ -68,6 +68,8 @@ class Limits:
     request_id_length: int = 128
     cancel_reason_length: int = 1_024
     max_attempts: int = 100
+    batch_items: int = 1_000
+    batch_bytes: int = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)

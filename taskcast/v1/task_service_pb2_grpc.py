@@ -230,15 +230,20 @@ class TaskServiceServicer:
         """Submits up to 1,000 tasks, together at most 4 MiB. Each is recorded or refused by itself: one bad item spoils no
         other. An item's error is what SubmitTask would have answered, its field paths those of SubmitTaskRequest.
 
-        Errors of the whole call: INVALID_ARGUMENT (INVALID_REQUEST) for too many items; RESOURCE_EXHAUSTED
-        (RATE_LIMITED), or without details for a message over 4 MiB; UNAVAILABLE (STORE_UNAVAILABLE).
+        Items with one request_id make one task, as if they were sent one after the other.
+
+        Errors of the whole call: INVALID_ARGUMENT (INVALID_REQUEST) for more than 1,000 items or 4 MiB, then none is
+        recorded; RESOURCE_EXHAUSTED (RATE_LIMITED), or without details for a message that no request may have;
+        UNAVAILABLE (STORE_UNAVAILABLE) if none is known to be recorded. If the record goes away on the way, the items that
+        it did not answer for have this error each.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetTasks(self, request, context):
-        """Shows up to 1,000 tasks, without payloads and results. An item's error is what GetTask would have answered.
+        """Shows up to 1,000 tasks, without payloads and results. An item's error is what GetTask would have answered, or
+        RESOURCE_EXHAUSTED (ANSWER_FULL) if the tasks before it have filled the answer, 3.5 MiB: ask for it once more.
 
         Errors of the whole call: INVALID_ARGUMENT (INVALID_REQUEST) for too many items; UNAVAILABLE (STORE_UNAVAILABLE).
         """
@@ -249,7 +254,8 @@ class TaskServiceServicer:
     def BatchCancelTasks(self, request, context):
         """Cancels up to 1,000 tasks, each by itself. An item's error is what CancelTask would have answered.
 
-        Errors of the whole call: INVALID_ARGUMENT (INVALID_REQUEST) for too many items; UNAVAILABLE (STORE_UNAVAILABLE).
+        Errors of the whole call: INVALID_ARGUMENT (INVALID_REQUEST) for too many items or too long a reason, then none is
+        cancelled; UNAVAILABLE (STORE_UNAVAILABLE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

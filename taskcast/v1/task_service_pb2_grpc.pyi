@@ -128,18 +128,24 @@ class TaskServiceStub:
     """Submits up to 1,000 tasks, together at most 4 MiB. Each is recorded or refused by itself: one bad item spoils no
     other. An item's error is what SubmitTask would have answered, its field paths those of SubmitTaskRequest.
 
-    Errors of the whole call: INVALID_ARGUMENT (INVALID_REQUEST) for too many items; RESOURCE_EXHAUSTED
-    (RATE_LIMITED), or without details for a message over 4 MiB; UNAVAILABLE (STORE_UNAVAILABLE).
+    Items with one request_id make one task, as if they were sent one after the other.
+
+    Errors of the whole call: INVALID_ARGUMENT (INVALID_REQUEST) for more than 1,000 items or 4 MiB, then none is
+    recorded; RESOURCE_EXHAUSTED (RATE_LIMITED), or without details for a message that no request may have;
+    UNAVAILABLE (STORE_UNAVAILABLE) if none is known to be recorded. If the record goes away on the way, the items that
+    it did not answer for have this error each.
     """
     BatchGetTasks: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.BatchGetTasksRequest, _task_service_pb2.BatchGetTasksResponse]
-    """Shows up to 1,000 tasks, without payloads and results. An item's error is what GetTask would have answered.
+    """Shows up to 1,000 tasks, without payloads and results. An item's error is what GetTask would have answered, or
+    RESOURCE_EXHAUSTED (ANSWER_FULL) if the tasks before it have filled the answer, 3.5 MiB: ask for it once more.
 
     Errors of the whole call: INVALID_ARGUMENT (INVALID_REQUEST) for too many items; UNAVAILABLE (STORE_UNAVAILABLE).
     """
     BatchCancelTasks: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.BatchCancelTasksRequest, _task_service_pb2.BatchCancelTasksResponse]
     """Cancels up to 1,000 tasks, each by itself. An item's error is what CancelTask would have answered.
 
-    Errors of the whole call: INVALID_ARGUMENT (INVALID_REQUEST) for too many items; UNAVAILABLE (STORE_UNAVAILABLE).
+    Errors of the whole call: INVALID_ARGUMENT (INVALID_REQUEST) for too many items or too long a reason, then none is
+    cancelled; UNAVAILABLE (STORE_UNAVAILABLE).
     """
 
 @_typing.type_check_only
@@ -242,18 +248,24 @@ class TaskServiceAsyncStub(TaskServiceStub):
     """Submits up to 1,000 tasks, together at most 4 MiB. Each is recorded or refused by itself: one bad item spoils no
     other. An item's error is what SubmitTask would have answered, its field paths those of SubmitTaskRequest.
 
-    Errors of the whole call: INVALID_ARGUMENT (INVALID_REQUEST) for too many items; RESOURCE_EXHAUSTED
-    (RATE_LIMITED), or without details for a message over 4 MiB; UNAVAILABLE (STORE_UNAVAILABLE).
+    Items with one request_id make one task, as if they were sent one after the other.
+
+    Errors of the whole call: INVALID_ARGUMENT (INVALID_REQUEST) for more than 1,000 items or 4 MiB, then none is
+    recorded; RESOURCE_EXHAUSTED (RATE_LIMITED), or without details for a message that no request may have;
+    UNAVAILABLE (STORE_UNAVAILABLE) if none is known to be recorded. If the record goes away on the way, the items that
+    it did not answer for have this error each.
     """
     BatchGetTasks: _aio.UnaryUnaryMultiCallable[_task_service_pb2.BatchGetTasksRequest, _task_service_pb2.BatchGetTasksResponse]  # type: ignore[assignment]
-    """Shows up to 1,000 tasks, without payloads and results. An item's error is what GetTask would have answered.
+    """Shows up to 1,000 tasks, without payloads and results. An item's error is what GetTask would have answered, or
+    RESOURCE_EXHAUSTED (ANSWER_FULL) if the tasks before it have filled the answer, 3.5 MiB: ask for it once more.
 
     Errors of the whole call: INVALID_ARGUMENT (INVALID_REQUEST) for too many items; UNAVAILABLE (STORE_UNAVAILABLE).
     """
     BatchCancelTasks: _aio.UnaryUnaryMultiCallable[_task_service_pb2.BatchCancelTasksRequest, _task_service_pb2.BatchCancelTasksResponse]  # type: ignore[assignment]
     """Cancels up to 1,000 tasks, each by itself. An item's error is what CancelTask would have answered.
 
-    Errors of the whole call: INVALID_ARGUMENT (INVALID_REQUEST) for too many items; UNAVAILABLE (STORE_UNAVAILABLE).
+    Errors of the whole call: INVALID_ARGUMENT (INVALID_REQUEST) for too many items or too long a reason, then none is
+    cancelled; UNAVAILABLE (STORE_UNAVAILABLE).
     """
 
 class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -401,8 +413,12 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         """Submits up to 1,000 tasks, together at most 4 MiB. Each is recorded or refused by itself: one bad item spoils no
         other. An item's error is what SubmitTask would have answered, its field paths those of SubmitTaskRequest.
 
-        Errors of the whole call: INVALID_ARGUMENT (INVALID_REQUEST) for too many items; RESOURCE_EXHAUSTED
-        (RATE_LIMITED), or without details for a message over 4 MiB; UNAVAILABLE (STORE_UNAVAILABLE).
+        Items with one request_id make one task, as if they were sent one after the other.
+
+        Errors of the whole call: INVALID_ARGUMENT (INVALID_REQUEST) for more than 1,000 items or 4 MiB, then none is
+        recorded; RESOURCE_EXHAUSTED (RATE_LIMITED), or without details for a message that no request may have;
+        UNAVAILABLE (STORE_UNAVAILABLE) if none is known to be recorded. If the record goes away on the way, the items that
+        it did not answer for have this error each.
         """
 
     @_abc_1.abstractmethod
@@ -411,7 +427,8 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _task_service_pb2.BatchGetTasksRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_task_service_pb2.BatchGetTasksResponse, _abc.Awaitable[_task_service_pb2.BatchGetTasksResponse]]:
-        """Shows up to 1,000 tasks, without payloads and results. An item's error is what GetTask would have answered.
+        """Shows up to 1,000 tasks, without payloads and results. An item's error is what GetTask would have answered, or
+        RESOURCE_EXHAUSTED (ANSWER_FULL) if the tasks before it have filled the answer, 3.5 MiB: ask for it once more.
 
         Errors of the whole call: INVALID_ARGUMENT (INVALID_REQUEST) for too many items; UNAVAILABLE (STORE_UNAVAILABLE).
         """
@@ -424,7 +441,8 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_task_service_pb2.BatchCancelTasksResponse, _abc.Awaitable[_task_service_pb2.BatchCancelTasksResponse]]:
         """Cancels up to 1,000 tasks, each by itself. An item's error is what CancelTask would have answered.
 
-        Errors of the whole call: INVALID_ARGUMENT (INVALID_REQUEST) for too many items; UNAVAILABLE (STORE_UNAVAILABLE).
+        Errors of the whole call: INVALID_ARGUMENT (INVALID_REQUEST) for too many items or too long a reason, then none is
+        cancelled; UNAVAILABLE (STORE_UNAVAILABLE).
         """
 
 def add_TaskServiceServicer_to_server(servicer: TaskServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shared.domain.task import TaskPriority
-from shared.ports import BrokerUnavailableError, StoreUnavailableError
+from shared.ports import BrokerUnavailableError, StoreUnavailableError, TaskMessage
 from tests.contract.listeners import Hands, until
 
 if TYPE_CHECKING:
@@ -70,6 +70,17 @@ async def test_many_dispatches_at_once_are_each_delivered_once(broker: Broker) -
     await asyncio.gather(*(dispatch(broker, body) for body in numbered(1_500)))
     await hands.hold(1_500)
     assert sorted(hands.bodies) == sorted(numbered(1_500))
+
+
+async def test_many_messages_are_dispatched_in_one_call_each_in_its_line_and_in_order(broker: Broker) -> None:
+    hands = await Hands.of(broker, prefetch=2_000)
+    messages = [TaskMessage("default", list(TaskPriority)[n % 3], body) for n, body in enumerate(numbered(900))]
+    assert await broker.dispatch_all(messages) == [None] * 900
+    assert await broker.dispatch_all([]) == []
+    deliveries = await hands.hold(900)
+    for priority in TaskPriority:
+        sent = [message.body for message in messages if message.priority is priority]
+        assert [delivery.body for delivery in deliveries if delivery.priority is priority] == sent
 
 
 async def test_an_acknowledged_message_is_gone_and_any_other_returns_when_its_consumer_closes(broker: Broker) -> None:

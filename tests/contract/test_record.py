@@ -37,10 +37,11 @@ from tests.contract.changes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from redis.asyncio import Redis
 
+    from shared.adapters.redis.store import Run
 
 pytestmark = pytest.mark.integration
 
@@ -150,19 +151,40 @@ async def test_text_and_values_of_every_kind_come_back(record: RedisRecord) -> N
     assert await record.read(task.id) == task
 
 
+# --- append_all: many at once ---------------------------------------------------------------------------------------
+
+
+async def test_many_changes_are_made_in_one_call_each_by_itself_and_in_order(record: RedisRecord) -> None:
+    running = await claimed(record)
+    twice = new_task_id()
+    first, second = submission(twice, fingerprint=b"first"), submission(twice, fingerprint=b"second")
+    fresh = [submission() for _ in range(300)]
+    answers = await record.append_all([first, change(running, SUCCEED), second, change(running, progress(1)), *fresh])
+
+    assert answers[:2] == [Appended(), Appended()]
+    assert answers[2] == Conflict(without_values(first.task), b"first")
+    assert isinstance(answers[3], Conflict)
+    assert answers[4:] == [Appended()] * 300
+    assert [task and task.id for task in await record.read_many([c.task.id for c in fresh])] == [
+        c.task.id for c in fresh
+    ]
+    assert await record.append_all([]) == []
+
+
 # --- append: safe to repeat -----------------------------------------------------------------------------------------
 
 
 class RepeatingRecord(RedisRecord):
     """Every append reaches the server twice, as when the first reply is lost, and the second answer counts."""
 
-    async def _evaluate(self, keys: tuple[str, ...], arguments: tuple[str | bytes | int, ...]) -> Any:
-        self.sent = (keys, arguments)
-        await super()._evaluate(keys, arguments)
-        return await super()._evaluate(keys, arguments)
+    async def _evaluate(self, appends: Sequence[Run]) -> list[Any]:
+        self.sent = appends
+        await super()._evaluate(appends)
+        return await super()._evaluate(appends)
 
     async def send_again(self) -> Any:
-        return await super()._evaluate(*self.sent)
+        (reply,) = await super()._evaluate(self.sent)
+        return reply
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 from google.protobuf import struct_pb2
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import error_details_pb2
 
 from taskcast.v1 import (
     admin_service_pb2,
@@ -265,6 +266,46 @@ def test_an_over_long_reason_to_cancel_is_refused(grpc_stub: Any) -> None:
     _expect_invalid(_refusal(lambda: grpc_stub.CancelTask(request, timeout=10)), "reason")
 
 
+def test_a_batch_of_more_than_a_thousand_is_refused_whole(grpc_stub: Any) -> None:
+    ids = [UNKNOWN] * 1_001
+    for call, field in (
+        (lambda: grpc_stub.BatchSubmitTasks(_batch(1_001), timeout=10), "requests"),
+        (lambda: grpc_stub.BatchGetTasks(task_service_pb2.BatchGetTasksRequest(task_ids=ids), timeout=10), "task_ids"),
+        (
+            lambda: grpc_stub.BatchCancelTasks(task_service_pb2.BatchCancelTasksRequest(task_ids=ids), timeout=10),
+            "task_ids",
+        ),
+    ):
+        _expect_invalid(_refusal(call), field)
+
+
+def test_a_batch_of_more_than_four_mib_is_refused_whole(grpc_stub: Any) -> None:
+    batch = _batch(5, payload=value("x" * 850_000))
+    _expect_invalid(_refusal(lambda: grpc_stub.BatchSubmitTasks(batch, timeout=10)), "requests")
+
+
+def test_an_over_long_reason_to_cancel_many_is_refused(grpc_stub: Any) -> None:
+    request = task_service_pb2.BatchCancelTasksRequest(task_ids=[UNKNOWN], reason="r" * 1_025)
+    _expect_invalid(_refusal(lambda: grpc_stub.BatchCancelTasks(request, timeout=10)), "reason")
+
+
+def test_a_batch_of_bad_submits_is_answered_item_by_item_and_records_nothing(grpc_stub: Any) -> None:
+    cases = list(SUBMITS.values())
+    small = [(request, field) for request, field in cases if request.ByteSize() < 100_000]
+    batch = task_service_pb2.BatchSubmitTasksRequest(requests=[request for request, _ in small])
+    results = grpc_stub.BatchSubmitTasks(batch, timeout=10).results
+
+    assert len(results) == len(small)
+    for result, (_, field) in zip(results, small, strict=True):
+        bad = error_details_pb2.BadRequest()
+        assert any(detail.Unpack(bad) for detail in result.error.details)
+        assert [violation.field for violation in bad.field_violations] == [field]
+
+
+def _batch(items: int, **fields: Any) -> task_service_pb2.BatchSubmitTasksRequest:
+    return task_service_pb2.BatchSubmitTasksRequest(requests=[_submit(**fields) for _ in range(items)])
+
+
 def test_an_unknown_task_is_not_found(grpc_stub: Any) -> None:
     for call in (
         lambda: grpc_stub.GetTask(task_service_pb2.GetTaskRequest(task_id=UNKNOWN), timeout=10),
@@ -280,9 +321,6 @@ def test_an_unknown_task_is_not_found(grpc_stub: Any) -> None:
 NOT_SERVED: dict[str, Any] = {
     "ListTasks": task_service_pb2.ListTasksRequest(),
     "WatchTasks": task_service_pb2.WatchTasksRequest(),
-    "BatchSubmitTasks": task_service_pb2.BatchSubmitTasksRequest(),
-    "BatchGetTasks": task_service_pb2.BatchGetTasksRequest(),
-    "BatchCancelTasks": task_service_pb2.BatchCancelTasksRequest(),
     "ListQueues": admin_service_pb2.ListQueuesRequest(),
     "ListWorkers": admin_service_pb2.ListWorkersRequest(),
     "ListWebhookDeliveries": admin_service_pb2.ListWebhookDeliveriesRequest(),

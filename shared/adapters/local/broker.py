@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from shared.domain.task import TaskPriority
-    from shared.ports import Delivery
+    from shared.ports import Delivery, TaskMessage
 
 Line = tuple[str, "TaskPriority"]
 
@@ -146,6 +146,14 @@ class LocalBroker:
         if self._closed:
             raise BrokerUnavailableError("the broker has been closed")
         self.put((queue, priority), body)
+
+    async def dispatch_all(self, messages: Sequence[TaskMessage]) -> list[BrokerUnavailableError | None]:
+        """See `shared.ports.Broker.dispatch_all`."""
+        if self._closed:
+            return [BrokerUnavailableError("the broker has been closed")] * len(messages)
+        for message in messages:
+            self.put((message.queue, message.priority), message.body)
+        return [None] * len(messages)
 
     def broadcast(self, routing_key: str, body: bytes) -> None:
         """See `shared.ports.Broker.broadcast`."""

@@ -16,7 +16,7 @@ from shared.adapters.rabbitmq.publisher import EventPublisher, TaskPublisher
 from shared.adapters.rabbitmq.session import Session, until_closed
 from shared.adapters.rabbitmq.subscription import RabbitSubscription
 from shared.adapters.rabbitmq.topology import Topology
-from shared.ports import BrokerUnavailableError, StoreUnavailableError
+from shared.ports import BrokerUnavailableError, StoreUnavailableError, TaskMessage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -53,7 +53,13 @@ class RabbitBroker:
 
     async def dispatch(self, queue: str, priority: TaskPriority, body: bytes) -> None:
         """See `shared.ports.Broker.dispatch`."""
-        await self._tasks.dispatch(queue, priority, body)
+        (problem,) = await self.dispatch_all([TaskMessage(queue, priority, body)])
+        if problem is not None:
+            raise problem
+
+    async def dispatch_all(self, messages: Sequence[TaskMessage]) -> list[BrokerUnavailableError | None]:
+        """See `shared.ports.Broker.dispatch_all`."""
+        return await self._tasks.dispatch_all(messages)
 
     def broadcast(self, routing_key: str, body: bytes) -> None:
         """See `shared.ports.Broker.broadcast`."""

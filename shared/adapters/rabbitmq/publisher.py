@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from aiormq.abc import ChannelFrame
@@ -19,7 +17,7 @@ from shared.adapters.rabbitmq.session import underlay_of, until_unblocked
 from shared.ports import BrokerUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
     from aio_pika.abc import AbstractChannel
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
 
     from shared.adapters.rabbitmq.session import Session
     from shared.adapters.rabbitmq.topology import Topology
-    from shared.domain.task import TaskPriority
+    from shared.ports import TaskMessage
 
 WINDOW = 512
 """Unconfirmed task messages on their way at once."""
@@ -43,13 +41,35 @@ LOOK_EVERY_BYTES = 256 << 10
 """After so much written it is worth a look whether the server still reads."""
 
 
-@dataclass(slots=True, eq=False)
-class _Message:
+class _Sent:
     """A task message on its way; `confirmed` is done when the broker has it, or never will."""
 
-    line: str
-    body: bytes
-    confirmed: asyncio.Future[Any]
+    __slots__ = ("_channel", "_id", "_window", "body", "confirmed", "line")
+
+    def __init__(self, line: str, body: bytes, window: asyncio.Semaphore) -> None:
+        """It takes up a place in `window` that the caller has got for it."""
+        self.line = line
+        self.body = body
+        self.confirmed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._window = window
+        self._channel: Channel | None = None
+        self._id = ""
+        self.confirmed.add_done_callback(self._settled)
+
+    def frames(self, channel: Channel) -> bytes:
+        """The frames to write, entered where the library looks when a confirmation or return comes."""
+        channel.delivery_tag += 1
+        tag = channel.delivery_tag
+        self._channel, self._id = channel, f"{tag:x}"
+        channel.confirmations[tag] = self.confirmed
+        channel.message_id_delivery_tag[self._id] = tag
+        return task_frames(channel.number, self.line, self._id, self.body, max_content=channel.max_content_size)
+
+    def _settled(self, _: asyncio.Future[Any]) -> None:
+        self._window.release()
+        if self._channel is not None:
+            # It can no longer be returned.
+            self._channel.message_id_delivery_tag.pop(self._id, None)
 
 
 class _Writer:
@@ -74,7 +94,7 @@ class TaskPublisher:
     def __init__(self, session: Session, topology: Topology) -> None:
         self._topology = topology
         self._window = asyncio.Semaphore(WINDOW)
-        self._outgoing: deque[_Message] = deque()
+        self._outgoing: deque[_Sent] = deque()
         self._news = asyncio.Event()
         self._open = False
         self._declared: set[str] = set()
@@ -88,37 +108,49 @@ class TaskPublisher:
         """Whether a message could be sent right now."""
         return self._open
 
-    async def dispatch(self, queue: str, priority: TaskPriority, body: bytes) -> None:
-        """See `shared.ports.Broker.dispatch`."""
-        async with self._window:
-            if queue not in self._declared:
-                await self._declare_soon(queue)
-            try:
-                await self._send(queue, priority, body)
-            except PublishError:
-                # Returned: the queue has been deleted since it was declared.
-                self._declared.discard(queue)
-                await self._declare_soon(queue)
-                try:
-                    await self._send(queue, priority, body)
-                except PublishError as error:
-                    raise BrokerUnavailableError(f"RabbitMQ finds no queue {queue} that was just declared") from error
+    async def dispatch_all(self, messages: Sequence[TaskMessage]) -> list[BrokerUnavailableError | None]:
+        """See `shared.ports.Broker.dispatch_all`."""
+        answers = await self._attempt(messages)
+        returned = [index for index, answer in enumerate(answers) if isinstance(answer, PublishError)]
+        if returned:
+            # The queue has been deleted since it was declared.
+            again = [messages[index] for index in returned]
+            self._declared.difference_update(message.queue for message in again)
+            for index, answer in zip(returned, await self._attempt(again), strict=True):
+                answers[index] = answer
+        return [_problem(message, answer) for message, answer in zip(messages, answers, strict=True)]
 
-    async def _send(self, queue: str, priority: TaskPriority, body: bytes) -> None:
-        if not self._open:
-            raise BrokerUnavailableError("RabbitMQ is not connected")
-        confirmed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._outgoing.append(_Message(self._topology.line(queue, priority), body, confirmed))
-        self._news.set()
+    async def _attempt(self, messages: Sequence[TaskMessage]) -> list[Exception | None]:
+        """Send each, as soon as there is a place for it, and wait for what becomes of it: None if it was taken."""
+        sent = [await self._send(message) for message in messages]
+        answers: list[Exception | None] = []
         try:
             async with asyncio.timeout(CONFIRM_SECONDS):
-                await confirmed
-        except DeliveryError as error:
-            if isinstance(error, PublishError):
-                raise
-            raise BrokerUnavailableError("RabbitMQ refused a task message") from error
-        except TimeoutError as error:
-            raise BrokerUnavailableError(f"RabbitMQ did not confirm within {CONFIRM_SECONDS:g} s") from error
+                for message in sent:  # Not a comprehension: what has been answered counts though time runs out.
+                    answer = message if isinstance(message, Exception) else await _outcome(message)
+                    answers.append(answer)
+        except TimeoutError:
+            for late in sent[len(answers) :]:
+                if isinstance(late, _Sent):
+                    late.confirmed.cancel()
+                answers.append(BrokerUnavailableError(f"RabbitMQ did not confirm within {CONFIRM_SECONDS:g} s"))
+        return answers
+
+    async def _send(self, message: TaskMessage) -> _Sent | BrokerUnavailableError:
+        """Put a message on its way."""
+        if message.queue not in self._declared:
+            try:
+                await self._declare_soon(message.queue)
+            except BrokerUnavailableError as error:
+                return error
+        await self._window.acquire()
+        if not self._open:
+            self._window.release()
+            return BrokerUnavailableError("RabbitMQ is not connected")
+        sent = _Sent(self._topology.line(message.queue, message.priority), message.body, self._window)
+        self._outgoing.append(sent)
+        self._news.set()
+        return sent
 
     async def _publish(self, channel: AbstractChannel) -> None:
         """Own the channel that carries the messages. No RPC may share it: RPCs hold its lock."""
@@ -138,24 +170,9 @@ class TaskPublisher:
             _fail(lost)
 
     def _next_frames(self, channel: Channel) -> bytes:
-        """The next messages to write, each entered where the library looks when a confirmation or return comes."""
-        frames = []
-        for _ in range(min(len(self._outgoing), MESSAGES_A_WRITE)):
-            message = self._outgoing.popleft()
-            if message.confirmed.done():
-                continue  # Whoever sent it has given up waiting.
-            channel.delivery_tag += 1
-            tag = channel.delivery_tag
-            message_id = f"{tag:x}"
-            channel.confirmations[tag] = message.confirmed
-            channel.message_id_delivery_tag[message_id] = tag
-            message.confirmed.add_done_callback(partial(_forget, channel, message_id))
-            frames.append(
-                task_frames(
-                    channel.number, message.line, message_id, message.body, max_content=channel.max_content_size
-                )
-            )
-        return b"".join(frames)
+        """The next messages to write, but for those whose sender has given up waiting."""
+        messages = [self._outgoing.popleft() for _ in range(min(len(self._outgoing), MESSAGES_A_WRITE))]
+        return b"".join(message.frames(channel) for message in messages if not message.confirmed.done())
 
     async def _declare_soon(self, queue: str) -> None:
         """Have the other channel's owner declare `queue`. Returns when it exists."""
@@ -238,9 +255,22 @@ class EventPublisher:
         )
 
 
-def _forget(channel: Channel, message_id: str, _: asyncio.Future[Any]) -> None:
-    """The message can no longer be returned."""
-    channel.message_id_delivery_tag.pop(message_id, None)
+async def _outcome(message: _Sent) -> Exception | None:
+    """What became of a message: None if the broker has it, PublishError if it found no queue for it."""
+    try:
+        await message.confirmed
+    except (PublishError, BrokerUnavailableError) as error:
+        return error
+    except DeliveryError:
+        return BrokerUnavailableError("RabbitMQ refused a task message")
+    return None
+
+
+def _problem(message: TaskMessage, answer: Exception | None) -> BrokerUnavailableError | None:
+    if isinstance(answer, PublishError):
+        return BrokerUnavailableError(f"RabbitMQ finds no queue {message.queue} that was just declared")
+    assert answer is None or isinstance(answer, BrokerUnavailableError)
+    return answer
 
 
 def _fail(futures: Iterable[asyncio.Future[Any]]) -> None:

@@ -66,10 +66,20 @@ class CallBatcher:
 
     async def call_all(self, commands: Iterable[tuple[str | bytes | int, ...]]) -> list[Any]:
         """The replies to several commands that travel together; raises what `call` does, for the first that fails."""
+        replies = await self.call_each(commands)
+        for reply in replies:
+            if isinstance(reply, BaseException):
+                raise reply
+        return replies
+
+    async def call_each(self, commands: Iterable[tuple[str | bytes | int, ...]]) -> list[Any]:
+        """Like `call_all`, but in the place of each reply that failed stands what `call` would have raised."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[list[Any]] = loop.create_future()
         # The stub takes the tuple to have one item.
         packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]
+        if not packed:
+            return []
         self._pending.append((packed, future, loop.time() + self._deadline))
         if self._under_way < MOST_IN_FLIGHT:
             self._under_way += 1
@@ -107,7 +117,9 @@ class CallBatcher:
                     future.set_exception(StoreUnavailableError(f"the store client failed: {error!r}"))
             raise
         for commands, future, _ in batch:
-            _settle(future, list(islice(replies, len(commands))))
+            own = [_translated(reply) for reply in islice(replies, len(commands))]
+            if not future.done():
+                future.set_result(own)
 
     async def _exchange(self, commands: list[bytes], *, until: float) -> list[Any]:
         if until <= asyncio.get_running_loop().time():
@@ -139,18 +151,13 @@ async def _read(connection: AbstractConnection) -> Any:
         return error
 
 
-def _settle(future: asyncio.Future[list[Any]], replies: list[Any]) -> None:
-    if future.done():
-        return
-    failed = next((reply for reply in replies if isinstance(reply, BaseException)), None)
-    if failed is None:
-        future.set_result(replies)
-    elif isinstance(failed, exceptions.OutOfMemoryError):
-        future.set_exception(StoreFullError("the store has reached its memory limit"))
-    elif isinstance(failed, AWAY):
-        future.set_exception(_unavailable(failed))
-    else:
-        future.set_exception(failed)
+def _translated(reply: Any) -> Any:
+    """A reply; an error of the server as the port names it."""
+    if not isinstance(reply, BaseException):
+        return reply
+    if isinstance(reply, exceptions.OutOfMemoryError):
+        return StoreFullError("the store has reached its memory limit")
+    return _unavailable(reply) if isinstance(reply, AWAY) else reply
 
 
 def _unavailable(error: BaseException) -> StoreUnavailableError:

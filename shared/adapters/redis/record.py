@@ -11,14 +11,14 @@ from shared.adapters.redis.layout import Layout, entries, member_of, task_id_of
 from shared.adapters.redis.store import RedisStore, Script
 from shared.domain.decide import kept_until
 from shared.domain.task import TaskPriority, Timers
-from shared.ports import Appended, Conflict
+from shared.ports import Appended, Conflict, StoreFullError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from shared.adapters.redis.store import Argument
+    from shared.adapters.redis.store import Argument, Run
     from shared.domain.task import Millis, Task, TaskEvent
-    from shared.ports import Change
+    from shared.ports import Change, StoreError
 
 _APPEND = Script("append")
 _FORGET = Script("forget")
@@ -42,7 +42,15 @@ class RedisRecord:
 
     async def append(self, change: Change) -> Appended | Conflict:
         """See `shared.ports.Record.append`."""
-        return _appended(change, await self._evaluate(*self._appending(change)))
+        (answer,) = await self.append_all((change,))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def append_all(self, changes: Sequence[Change]) -> list[Appended | Conflict | StoreError]:
+        """See `shared.ports.Record.append_all`."""
+        replies = await self._evaluate([self._appending(change) for change in changes])
+        return [_appended(change, reply) for change, reply in zip(changes, replies, strict=True)]
 
     async def read(self, task_id: str, *, payload: bool = True, result: bool = True) -> Task | None:
         """See `shared.ports.Record.read`."""
@@ -124,10 +132,10 @@ class RedisRecord:
         """Answer every caller, then let go of the connections."""
         await self._store.close()
 
-    async def _evaluate(self, keys: tuple[str, ...], arguments: tuple[Argument, ...]) -> Any:
-        return await self._store.run(_APPEND, keys, arguments)
+    async def _evaluate(self, appends: Sequence[Run]) -> list[Any]:
+        return await self._store.run_each(_APPEND, appends)
 
-    def _appending(self, change: Change) -> tuple[tuple[str, ...], tuple[Argument, ...]]:
+    def _appending(self, change: Change) -> Run:
         """Keys and arguments of `append.lua`."""
         task = change.task
         fields: list[Argument] = ["timers", _encode_timers(task.timers)]
@@ -162,7 +170,7 @@ class RedisRecord:
             *fields,
         )
 
-    def _forgetting(self, task: Task) -> tuple[Sequence[str], Sequence[Argument]]:
+    def _forgetting(self, task: Task) -> Run:
         """Keys and arguments of `forget.lua`."""
         shelf = self._layout.shelf(task)
         others = (shelf.changed, *shelf.indexes)
@@ -178,8 +186,12 @@ class RedisRecord:
         return keys, (member_of(task.id), task.spec.queue, kept_until(task), len(others))
 
 
-def _appended(change: Change, reply: list[Any]) -> Appended | Conflict:
-    """What `append.lua` answered."""
+def _appended(change: Change, reply: Any) -> Appended | Conflict | StoreError:
+    """What the reply of `append.lua` says. Raises what is no trouble of the store but a fault of ours."""
+    if isinstance(reply, StoreUnavailableError | StoreFullError):
+        return reply
+    if isinstance(reply, BaseException):
+        raise reply
     if reply[0] == 1:
         return Appended(codec.decode_payload(reply[1]) if change.want_payload else None)
     _, sequence, asked, life, timers, fingerprint = reply

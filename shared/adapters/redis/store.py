@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Argument = str | bytes | int
 
+Run = tuple["Sequence[str]", "Sequence[Argument]"]
+"""Keys and arguments of one run of a script."""
+
 
 class Script:
     """A Lua script of this package."""
@@ -54,19 +57,28 @@ class RedisStore:
         """See `CallBatcher.call_all`."""
         return await self._batcher.call_all(commands)
 
-    async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
-        """The reply of a script, which must bear to be run twice."""
-        (reply,) = await self.run_all(script, [(keys, arguments)])
-        return reply
+    async def run_all(self, script: Script, runs: Sequence[Run]) -> list[Any]:
+        """The replies of several runs of a script, which must bear to be run twice; they travel together.
 
-    async def run_all(self, script: Script, runs: Sequence[tuple[Sequence[str], Sequence[Argument]]]) -> list[Any]:
-        """The replies of several runs of a script that travel together."""
+        Raises what the first that failed says.
+        """
+        replies = await self.run_each(script, runs)
+        for reply in replies:
+            if isinstance(reply, BaseException):
+                raise reply
+        return replies
+
+    async def run_each(self, script: Script, runs: Sequence[Run]) -> list[Any]:
+        """Like `run_all`, but what a run that failed would raise stands in the place of its reply."""
         calls = [(len(keys), *keys, *arguments) for keys, arguments in runs]
-        try:
-            return await self._batcher.call_all(("EVALSHA", script.sha, *call) for call in calls)
-        except exceptions.NoScriptError:
+        replies = await self._batcher.call_each(("EVALSHA", script.sha, *call) for call in calls)
+        unknown = [index for index, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]
+        if unknown:
             # The server is new or has been restarted. EVAL runs the script and keeps it for the next time.
-            return await self._batcher.call_all(("EVAL", script.source, *call) for call in calls)
+            again = await self._batcher.call_each(("EVAL", script.source, *calls[index]) for index in unknown)
+            for index, reply in zip(unknown, again, strict=True):
+                replies[index] = reply
+        return replies
 
     async def close(self) -> None:
         """Answer every caller, then let go of the connections."""

@@ -23,7 +23,7 @@ from shared.domain.commands import (
 )
 from shared.domain.decide import RefusalReason
 from shared.domain.task import AttemptTerms, EventType, TaskProgress, TaskSpec, TaskStatus
-from shared.journal import MOST_CONFLICTS, Done, Journal, Refused
+from shared.journal import MOST_CONFLICTS, Done, Journal, Order, Refused
 from shared.json_values import encode_json
 from shared.ports import StoreUnavailableError
 from tests.unit.domain.lives import LEASE, TASK_ID
@@ -93,6 +93,36 @@ async def test_what_is_carried_out_is_recorded_and_broadcast(corner: Corner) -> 
     ]
     assert [decode_event(body).sequence for _, body in corner.heard] == [1, 2, 3, 4]
     assert decode_event(corner.heard[-1][1]).result == PAYLOAD
+
+
+async def test_many_orders_are_carried_out_each_by_itself(corner: Corner) -> None:
+    running = await corner.claimed()
+    ids = [f"{TASK_ID[:-4]}{number:04x}" for number in range(4)]
+    done = await corner.journal.execute_all(
+        [Order(task_id, Submit(task_id=task_id, tenant="acme", spec=SPEC), fingerprint=b"f") for task_id in ids]
+    )
+    tasks = [outcome.task for outcome in done if isinstance(outcome, Done)]
+    assert [task.id for task in tasks] == ids
+    # One changes behind the caller's back, one has ended, and one is not what the caller thinks.
+    await corner.journal.execute(ids[1], CLAIM)
+    await corner.journal.execute(ids[2], Cancel(reason="first"))
+    corner.heard.clear()
+    outcomes = await corner.journal.execute_all(
+        [
+            *(Order(task.id, Cancel(), task) for task in tasks),
+            Order(running.id, progress(10, attempt=7), running),
+            Order(ids[0], Submit(task_id=ids[0], tenant="acme", spec=SPEC), fingerprint=b"g"),
+        ]
+    )
+
+    assert [isinstance(outcome, Done) for outcome in outcomes] == [True, True, False, True, False, False]
+    assert outcomes[2] == Refused(RefusalReason.ALREADY_CANCELLED, await corner.record.read(ids[2]), b"f")
+    assert outcomes[4] == Refused(RefusalReason.SUPERSEDED, running)
+    assert isinstance(outcomes[5], Refused)
+    assert (outcomes[5].reason, outcomes[5].fingerprint) == (RefusalReason.ALREADY_EXISTS, b"f")
+    cancelled = [decode_event(body).task_id for _, body in corner.heard]
+    assert sorted(cancelled) == sorted([ids[0], ids[1], ids[3]])
+    assert await corner.journal.execute_all([]) == []
 
 
 async def test_a_command_on_no_task_is_refused(corner: Corner) -> None:

@@ -1,0 +1,148 @@
+"""The calls on many tasks at once: an answer for each item, in order, and none spoils another."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, TypeVar
+
+from gateway_service.faults import AnswerFullError, InvalidRequestError
+from gateway_service.rpc.errors import to_status
+from gateway_service.rpc.requests import read_submission
+from gateway_service.use_cases.submit_task import Submission
+from shared.codec import task_to_proto
+from shared.domain.submission import Limits, Violation
+from shared.domain.task import Task
+from shared.ports import StoreUnavailableError
+from taskcast.v1 import task_service_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+    from google.protobuf.message import Message
+    from google.rpc.status_pb2 import Status
+
+    from gateway_service.rpc.requests import SubmissionDefaults
+    from gateway_service.use_cases.cancel_task import CancelTask
+    from gateway_service.use_cases.get_task import GetTask
+    from gateway_service.use_cases.submit_task import SubmitTask
+
+SLICE = 125
+"""Items that are worked on in one go: other calls get their turn in between, and the record is not held up."""
+
+ANSWER_BYTES = 7 << 19
+"""How large an answer may grow: 3.5 MiB, since a client takes 4 MiB unless it says otherwise."""
+
+_LIMITS = Limits()
+
+Item = TypeVar("Item")
+
+
+class Batches:
+    """BatchSubmitTasks, BatchGetTasks and BatchCancelTasks. Raises what the answer to a whole batch is."""
+
+    def __init__(self, submit: SubmitTask, get: GetTask, cancel: CancelTask, defaults: SubmissionDefaults) -> None:
+        self._submit = submit
+        self._get = get
+        self._cancel = cancel
+        self._defaults = defaults
+
+    async def submit(self, tenant: str, request: pb.BatchSubmitTasksRequest) -> pb.BatchSubmitTasksResponse:
+        """Record each task.
+
+        Raises InvalidRequestError for a batch that is too large, and StoreUnavailableError if the record is away and
+        none of the tasks is known to be recorded. If it goes away on the way, what follows is not tried.
+        """
+        _check_count("requests", request.requests)
+        _check_bytes("requests", request)
+        response = pb.BatchSubmitTasksResponse()
+        results = _Results(response.results, "BatchSubmitTasks")
+        for part in _slices(request.requests):
+            read = [self._read(item) for item in part]
+            recorded = await self._submit.all(tenant, [item for item in read if isinstance(item, Submission)])
+            answers = iter(recorded)
+            for item in read:
+                outcome = next(answers) if isinstance(item, Submission) else item
+                results.add(outcome if isinstance(outcome, Exception) else outcome.task)
+            away = next((answer for answer in recorded if isinstance(answer, StoreUnavailableError)), None)
+            if away is not None:
+                if not any(result.HasField("task") for result in response.results):
+                    raise away
+                for _ in range(len(request.requests) - len(response.results)):
+                    results.add(away)
+                break
+        return response
+
+    async def get(self, tenant: str, request: pb.BatchGetTasksRequest) -> pb.BatchGetTasksResponse:
+        """Each task as it is, while there is room. Raises InvalidRequestError for too many, StoreUnavailableError."""
+        _check_count("task_ids", request.task_ids)
+        response = pb.BatchGetTasksResponse()
+        results = _Results(response.results, "BatchGetTasks", room=ANSWER_BYTES)
+        for part in _slices(request.task_ids):
+            for outcome in await self._get.all(tenant, part):
+                results.add(outcome)
+        return response
+
+    async def cancel(self, tenant: str, request: pb.BatchCancelTasksRequest) -> pb.BatchCancelTasksResponse:
+        """Cancel each task. Raises InvalidRequestError for too many or a bad reason, StoreUnavailableError."""
+        _check_count("task_ids", request.task_ids)
+        response = pb.BatchCancelTasksResponse()
+        results = _Results(response.results, "BatchCancelTasks")
+        for part in _slices(request.task_ids):
+            for outcome in await self._cancel.all(tenant, part, request.reason):
+                results.add(outcome)
+        return response
+
+    def _read(self, item: pb.SubmitTaskRequest) -> Submission | InvalidRequestError:
+        try:
+            return read_submission(item, self._defaults)
+        except InvalidRequestError as error:
+            return error
+
+
+class _Results:
+    """The results of a batch, as they are added. What many items share, such as a full backlog, is said once."""
+
+    def __init__(
+        self, results: RepeatedCompositeFieldContainer[pb.BatchTaskResult], method: str, *, room: float = math.inf
+    ) -> None:
+        """`room`: for how many bytes of tasks there is room."""
+        self._results = results
+        self._method = method
+        self._room = room
+        self._full = AnswerFullError("The tasks before this one fill the answer; ask for it in another call.")
+        self._statuses: dict[int, tuple[Exception, Status]] = {}
+
+    def add(self, outcome: Task | Exception) -> None:
+        """The next item's task, or why there is none."""
+        if isinstance(outcome, Task):
+            task = task_to_proto(outcome, payload=False, result=False)
+            self._room -= task.ByteSize()
+            if self._room >= 0:
+                self._results.add(task=task)
+                return
+            outcome = self._full
+        known = self._statuses.get(id(outcome))
+        if known is None:
+            # The error is kept, too: another one could get its id.
+            known = self._statuses[id(outcome)] = (outcome, to_status(outcome, self._method))
+        self._results.add(error=known[1])
+
+
+def _check_count(field: str, items: Sequence[object]) -> None:
+    if len(items) > _LIMITS.batch_items:
+        raise InvalidRequestError(
+            [Violation(field, f"must have at most {_LIMITS.batch_items} entries, has {len(items)}")]
+        )
+
+
+def _check_bytes(field: str, request: Message) -> None:
+    size = request.ByteSize()
+    if size > _LIMITS.batch_bytes:
+        raise InvalidRequestError(
+            [Violation(field, f"must be at most {_LIMITS.batch_bytes} bytes together, is {size}; send fewer at once")]
+        )
+
+
+def _slices(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    return (items[start : start + SLICE] for start in range(0, len(items), SLICE))
