@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.servers.ports import free_port
 from tests.servers.processes import ServerProcess, ServerStartError, wait_until
-from tests.servers.programs import ServerMissingError, ensure_node, ensure_rabbitmq
+from tests.servers.programs import ServerMissingError, ensure_browser, ensure_node, ensure_rabbitmq
 from tests.servers.rabbitmq import PrivateRabbitMQ, RabbitMQFactory
 from tests.servers.valkey import PrivateValkey, ValkeyFactory
 
@@ -16,6 +16,7 @@ __all__ = [
     "ServerProcess",
     "ServerStartError",
     "ValkeyFactory",
+    "ensure_browser",
     "ensure_node",
     "ensure_rabbitmq",
     "free_port",

@@ -10,8 +10,10 @@ import sys
 
 from tests.servers.programs import (
     ServerMissingError,
+    ensure_browser,
     ensure_node,
     ensure_rabbitmq,
+    find_browser,
     find_node,
     find_rabbitmq,
     find_valkey,
@@ -30,6 +32,9 @@ def main() -> int:
         if find_node() is None:
             print("Installing Node.js for the tests ...", flush=True)
         ensure_node()
+        if find_browser() is None:
+            print("Installing Chromium for the tests ...", flush=True)
+        ensure_browser()
     except ServerMissingError as error:
         print(error, file=sys.stderr)
         return 1

@@ -120,6 +120,32 @@ def ensure_node() -> Path:
     raise ServerMissingError("apt-get installed nodejs and npm, but the two programs are not on PATH.")
 
 
+def find_browser() -> Path | None:
+    """Chromium or Chrome, or None where neither is installed."""
+    return next(filter(None, map(_on_path, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+
+
+def ensure_browser() -> Path:
+    """Chromium, installed from Debian's packages with a font where it is missing and may be.
+
+    Root may, on a system with apt-get.
+
+    Raises:
+        ServerMissingError: there is none and it could not be installed.
+    """
+    if found := find_browser():
+        return found
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise ServerMissingError(
+            "The tests of the page need Chromium: install it (on Debian and Ubuntu: apt-get install chromium "
+            "fonts-noto-core)."
+        )
+    _install("chromium", "fonts-noto-core", otherwise="leave its tests out with ARGS=\"-k 'not dashboard'\"")
+    if found := find_browser():
+        return found
+    raise ServerMissingError("apt-get installed chromium, but there is no chromium on PATH.")
+
+
 @contextlib.contextmanager
 def _no_service_starts() -> Iterator[None]:
     """Keep a package being installed from starting its server; a policy that is there already stays."""

@@ -5,10 +5,10 @@ import { readEvent, type Json, type TaskEvent } from "../model/task";
 import { onWake } from "../state/clock";
 import { whyRefused, type Fault } from "./http";
 
-export type Link = "connecting" | "live" | "lost";
+export type Link = "idle" | "connecting" | "live" | "lost";
 
-/** How the page's stream is doing; a page has one at a time. */
-export const link = signal<Link>("connecting");
+/** How the page's stream is doing; a page has one at a time, or none that is needed: idle. */
+export const link = signal<Link>("idle");
 
 export interface StreamHandlers {
   /** Where to connect; asked anew for every connection. */
@@ -50,6 +50,7 @@ export class Stream {
     this.stopListening();
     this.drop();
     clearTimeout(this.hiddenTimer);
+    link.value = "idle";
   }
 
   private readonly visibilityChanged = (): void => {
@@ -88,8 +89,8 @@ export class Stream {
     const fault = refused ? await whyRefused(source.url) : undefined;
     if (this.closed || this.source) return;
     if (fault && fault.status >= 400 && fault.status < 500 && fault.status !== 429) {
-      if (!this.handlers.refused?.(fault)) return;
-      this.connect();
+      if (this.handlers.refused?.(fault)) this.connect();
+      else this.close();
       return;
     }
     const wait = Math.min(LONGEST_WAIT_MS, SHORTEST_WAIT_MS * 2 ** this.failures++);

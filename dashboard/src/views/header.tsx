@@ -3,7 +3,7 @@ import { lastList, route } from "../state/route";
 import { nextTheme, theme } from "../state/theme";
 import { HelpIcon, PlusIcon, ThemeIcon } from "./icons";
 
-const LINK_WORDS: Record<Link, string> = { connecting: "Connecting", live: "Live", lost: "Reconnecting" };
+const LINK_WORDS: Record<Link, string> = { idle: "", connecting: "Connecting", live: "Live", lost: "Reconnecting" };
 const THEME_WORDS = { auto: "as the system", light: "light", dark: "dark" } as const;
 
 export function Header({ onHelp }: { onHelp: () => void }) {
@@ -44,7 +44,6 @@ export function Header({ onHelp }: { onHelp: () => void }) {
 
 /** Quiet while all is well. */
 function LinkState() {
-  if (route.value.page === "submit") return <span class="link" />;
   return (
     <span class="link" data-link={link.value} role="status">
       <span class="lamp" aria-hidden="true" />

@@ -120,7 +120,7 @@ function Workers({ workers }: { workers: readonly Worker[] | undefined }) {
             </thead>
             <tbody>
               {workers.map((worker) => (
-                <tr key={worker.name}>
+                <tr key={worker.name} data-worker={worker.name}>
                   <th scope="row">
                     <code>{worker.name}</code>
                   </th>

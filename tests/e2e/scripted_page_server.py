@@ -1,4 +1,4 @@
-"""A gateway of fixtures: as many tasks and as many events a second as a test of the page wants, at little cost.
+"""A server of fixtures: as many tasks and as many events a second as a test of the page wants, at little cost.
 
 It serves the built page, and the part of the HTTP interface that the page uses, from memory.
 """
@@ -41,7 +41,7 @@ def rfc3339(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-class ScriptedGateway:
+class ScriptedPageServer:
     """Enter to serve `tasks` tasks on a free port of loopback, with `rate` events a second; leave to stop."""
 
     def __init__(self, *, tasks: int, rate: float = 0, seed: int = 1) -> None:
@@ -76,7 +76,7 @@ class ScriptedGateway:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        eventually(lambda: self._server.started, within=10, what="the scripted gateway to listen")
+        eventually(lambda: self._server.started, within=10, what="the scripted server to listen")
         return self
 
     def __exit__(self, *_: object) -> None:
