@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gateway_service.bootstrap import Gateway
 from gateway_service.settings import GatewaySettings
-from shared import lifecycle
+from shared import lifecycle, metrics
 from shared.settings import read_settings
 from shared.telemetry import configure_logs
 
@@ -22,7 +22,9 @@ def main() -> None:
     if settings.processes > 1:
         command = [sys.executable, "-m", "gateway_service"]
         environment = {"GATEWAY_PROCESSES": "1", "GATEWAY_SHARE_PORT": "true"}
-        lifecycle.Supervisor(command, settings.processes, environment).run()
+        with metrics.shared_by_children() as numbers:
+            environment |= numbers.environment
+            lifecycle.Supervisor(command, settings.processes, environment, on_death=numbers.forget).run()
         return
 
     async def serve(stopping: asyncio.Event) -> None:

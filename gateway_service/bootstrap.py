@@ -15,7 +15,8 @@ from gateway_service.call_bound import CallBound
 from gateway_service.dispatcher import Dispatcher
 from gateway_service.http.app import build_app
 from gateway_service.http.body import BodyReader
-from gateway_service.http.server import HttpServer
+from gateway_service.http.guard import MOST_HEADER_BYTES
+from gateway_service.http.protocol import EdgeProtocol
 from gateway_service.readiness import Readiness
 from gateway_service.rpc.admin_servicer import AdminServicer
 from gateway_service.rpc.requests import SubmissionDefaults
@@ -32,8 +33,10 @@ from shared.adapters.rabbitmq import RabbitBroker
 from shared.adapters.redis import RedisRecord
 from shared.clock import RecordClock
 from shared.domain.submission import Limits
+from shared.http_server import HttpServer
 from shared.journal import Journal
 from shared.lifecycle import repeat, stop_all
+from shared.metrics import BROKER_UP, RECORD_UP, counting
 from shared.ports import StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -92,7 +95,7 @@ class Gateway:
         self._clock = RecordClock(record)
         await self._clock.wait_for_record()
 
-        journal = Journal(record, self._clock, broker.broadcast)
+        journal = Journal(record, self._clock, counting(broker.broadcast))
         limits = Limits(payload_bytes=settings.max_payload_bytes)
         dispatcher = Dispatcher(record, broker, journal, most_undispatched=settings.max_undispatched)
         hub = EventHub(broker, most_feeds=settings.max_watches)
@@ -137,7 +140,9 @@ class Gateway:
                 listen=settings.http_listen,
                 share_port=settings.share_port,
                 most_at_once=most_at_once,
+                most_header_bytes=MOST_HEADER_BYTES,
                 grace=settings.drain,
+                protocol=EdgeProtocol,
             )
         await hub.start()
         await broker.guard_memory(sweeper.recall)
@@ -175,6 +180,7 @@ class Gateway:
 
     async def _synchronise(self) -> None:
         """Follow the record's clock, and let health tell whether the record answers."""
+        BROKER_UP.set(self._readiness.has_broker)
         try:
             await self._clock.synchronise()
         except StoreUnavailableError:
@@ -183,6 +189,7 @@ class Gateway:
         else:
             self._readiness.record_answers = True
         finally:
+            RECORD_UP.set(self._readiness.record_answers)
             await self._tell_health()
 
     async def _tell_health(self) -> None:

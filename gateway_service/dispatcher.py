@@ -13,6 +13,7 @@ from shared.codec import encode_dispatch
 from shared.domain.commands import ConfirmDispatch, PostponeDispatch
 from shared.domain.task import TaskStatus
 from shared.journal import Order
+from shared.metrics import UNDISPATCHED
 from shared.ports import BrokerUnavailableError, StoreFullError, StoreUnavailableError, TaskMessage
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Dispatcher:
         """One round of background work: what was stranded is dispatched, what was confirmed is noted."""
         await self._dispatch_stranded()
         await self._note_confirmed(older_than=SETTLE_SECONDS)
+        UNDISPATCHED.set(self.undispatched)
 
     async def close(self) -> None:
         """Finish what is under way, as far as the broker lets it, and note all that was confirmed."""

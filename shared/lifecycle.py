@@ -86,8 +86,17 @@ async def stop_all(tasks: Sequence[asyncio.Task[Any]]) -> None:
 class Supervisor:
     """Keeps `count` copies of a command running, until it is told to stop; then they are told, and waited for."""
 
-    def __init__(self, command: Sequence[str], count: int, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        count: int,
+        environment: Mapping[str, str],
+        *,
+        on_death: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """`on_death` is called with the process id of each copy that has died, before another takes its place."""
         self._command = list(command)
+        self._on_death = on_death
         self._environment = {**os.environ, **environment}
         self._count = count
         self._children: list[subprocess.Popen[bytes]] = []
@@ -105,6 +114,7 @@ class Supervisor:
             dead = [child for child in self._children if child.poll() is not None]
             for child in dead:
                 log.warning("child.ended", pid=child.pid, status=child.returncode)
+                self._on_death(child.pid)
             if dead:
                 time.sleep(RESTART_PAUSE_SECONDS)
             for child in dead:

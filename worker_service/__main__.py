@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shared import lifecycle
+from shared import lifecycle, metrics
 from shared.settings import read_settings
 from shared.telemetry import configure_logs
 from worker_service.bootstrap import Worker
@@ -33,7 +33,9 @@ def main() -> None:
         sys.exit("WORKER_HANDLERS is empty: name the modules that hold your handlers, like WORKER_HANDLERS=my.tasks")
     if settings.processes > 1:
         command = [sys.executable, "-m", "worker_service"]
-        lifecycle.Supervisor(command, settings.processes, {"WORKER_COUNT": "1"}).run()
+        with metrics.shared_by_children() as numbers:
+            environment = {"WORKER_COUNT": "1", **numbers.environment}
+            lifecycle.Supervisor(command, settings.processes, environment, on_death=numbers.forget).run()
         return
 
     async def serve(stopping: asyncio.Event) -> None:

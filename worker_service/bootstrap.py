@@ -14,8 +14,12 @@ from shared.adapters.redis import RedisRecord
 from shared.clock import RecordClock
 from shared.codec import decode_event
 from shared.domain.task import AttemptTerms
+from shared.http_server import HttpServer
 from shared.journal import Journal
 from shared.lifecycle import repeat, stop_all
+from shared.metrics import BROKER_UP, RECORD_UP, SLOTS, counting, is_shared
+from shared.metrics_app import build_metrics_app
+from shared.ports import StoreUnavailableError
 from worker_service.command_file import FILE_ENDING
 from worker_service.context import Interruption
 from worker_service.executor import Executor
@@ -38,6 +42,9 @@ if TYPE_CHECKING:
 
 CLOCK_SECONDS = 2.0
 HAND_BACK_SECONDS = 5.0
+
+MOST_SCRAPES = 16
+"""Connections at once to the page of numbers."""
 
 ENDING_EVENTS = ("cancelled", "timed_out", "retry_scheduled", "errored")
 """What somebody other than the worker may make of a running attempt."""
@@ -94,7 +101,7 @@ class Worker:
         executor = Executor(
             self._handlers,
             runners,
-            Journal(record, clock, broker.broadcast),
+            Journal(record, clock, counting(broker.broadcast)),
             leases,
             worker=name,
             terms=AttemptTerms(
@@ -110,7 +117,7 @@ class Worker:
             await subscription.bind(f"*.*.{event}")
         intake = Intake(executor.execute, slots=settings.concurrency)
         consumer = await broker.consume(settings.queues, intake.take)
-        synchronising = asyncio.create_task(repeat("clock", CLOCK_SECONDS, clock.synchronise))
+        synchronising = asyncio.create_task(repeat("clock", CLOCK_SECONDS, lambda: _synchronise(clock, broker)))
 
         async def drain() -> None:
             # In this order: no new work, what runs may finish, the rest is handed back.
@@ -122,12 +129,33 @@ class Worker:
             await stop_all([synchronising])
 
         stack.push_async_callback(drain)
+        SLOTS.set(settings.concurrency)
+        if settings.metrics_listen:
+            await self._show_metrics(stack, settings.metrics_listen)
         intake.attach(consumer)
         log.info("worker.taking_tasks", worker=name, queues=settings.queues, types=sorted(self._handlers))
+
+    async def _show_metrics(self, stack: AsyncExitStack, listen: str) -> None:
+        server = HttpServer(
+            build_metrics_app(), listen=listen, share_port=is_shared(), most_at_once=MOST_SCRAPES, grace=1
+        )
+        await server.start()
+        stack.push_async_callback(server.stop)
 
     def _open_record(self) -> RedisRecord:
         settings = self._settings
         return RedisRecord(settings.redis_url, prefix=settings.namespace, deadline=settings.store_deadline)
+
+
+async def _synchronise(clock: RecordClock, broker: Broker) -> None:
+    """Follow the record's clock, and let the numbers tell what answers."""
+    BROKER_UP.set(broker.is_connected)
+    try:
+        await clock.synchronise()
+    except StoreUnavailableError:
+        RECORD_UP.set(0)
+        raise
+    RECORD_UP.set(1)
 
 
 def _runners(settings: WorkerSettings) -> Mapping[Place, Runner[Any]]:

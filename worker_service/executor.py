@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -12,6 +13,7 @@ from shared.codec import decode_dispatch
 from shared.domain.commands import Claim, HandBack
 from shared.failpoints import failpoint
 from shared.journal import Refused
+from shared.metrics import ATTEMPT_SECONDS, RUNNING, WAIT_SECONDS
 from shared.ports import StoreFullError, StoreUnavailableError
 from worker_service import outcome
 from worker_service.context import Interruption
@@ -135,6 +137,7 @@ class Executor:
             log.debug("task.not_claimed", task_id=task.id, reason=claimed.reason.value)
             return None
         failpoint("worker.claimed")
+        WAIT_SECONDS.observe(max(claimed.task.update_time - max(task.not_before, task.create_time), 0) / 1_000)
         if claimed.task.spec.payload is None:
             raise StoreUnavailableError(f"task {task.id} came without its payload")
         return Run(claimed.task, self._journal, lease=self._lease)
@@ -142,16 +145,23 @@ class Executor:
     def _begin(self, run: Run) -> None:
         self._leases.hold(run.task.id, run.attempt)
         self._runs[run.task.id] = run
+        RUNNING.inc()
         if self._ended_early.pop(run.task.id, 0) == run.attempt:
             run.interrupt(Interruption.ENDED)
 
     async def _carry_out(self, run: Run) -> None:
         task = run.task
+        began = time.monotonic()
+        ended = None
         try:
             ended = await self._perform(run)
             if ended is not None:
                 await self._record(run, ended)
         finally:
+            RUNNING.dec()
+            ATTEMPT_SECONDS.labels(type(ended).__name__.lower() if ended else "overtaken").observe(
+                time.monotonic() - began
+            )
             self._leases.release(task.id, task.attempt)
             if self._runs.get(task.id) is run:
                 del self._runs[task.id]

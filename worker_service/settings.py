@@ -24,6 +24,7 @@ class WorkerSettings(SharedSettings):
     processes: int = Field(1, alias="WORKER_COUNT", ge=1, le=256)
     concurrency: int = Field(32, alias="WORKER_CONCURRENCY", ge=1, le=10_000)
     name: str = Field("", alias="WORKER_NAME", max_length=128)
+    metrics_listen: str = Field("", alias="WORKER_METRICS_LISTEN", pattern=r"^(\S+:\d{1,5})?$")
     drain: Seconds = Field(30.0, alias="WORKER_DRAIN_SECONDS")
     kill_grace: Seconds = Field(3.0, alias="WORKER_KILL_GRACE_SECONDS")
     max_result_bytes: int = Field(1 << 20, alias="TASKCAST_MAX_RESULT_BYTES", ge=1, le=64 << 20)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from google.rpc import error_details_pb2
 from starlette.responses import Response
 
-from gateway_service.http.faults import MethodNotAllowedError, RequestTooSlowError
+from gateway_service.http.faults import HeadersTooLargeError, MethodNotAllowedError, RequestTooSlowError
 from gateway_service.http.json_message import to_json
 from gateway_service.rpc.errors import http_status, to_status
 
@@ -34,8 +34,8 @@ def error_response(error: Exception, where: str) -> Response:
         headers["Retry-After"] = str(seconds)
     if isinstance(error, MethodNotAllowedError):
         headers["Allow"] = ", ".join(error.allowed)
-    if isinstance(error, RequestTooSlowError):
-        headers["Connection"] = "close"  # Nobody waits for the rest.
+    if isinstance(error, RequestTooSlowError | HeadersTooLargeError):
+        headers["Connection"] = "close"  # Nobody reads the rest.
     return message_response(status, status=http_status(error), headers=headers)
 
 

@@ -15,8 +15,10 @@ from gateway_service.http.assets import load_assets
 from gateway_service.http.calls import CALLS, IDEMPOTENCY_KEY, CallEndpoint
 from gateway_service.http.faults import MethodNotAllowedError, RouteNotFoundError
 from gateway_service.http.guard import Guard
-from gateway_service.http.probes import Readyz, livez
+from gateway_service.http.measuring import ROUTE, Measuring
+from gateway_service.http.probes import Readyz
 from gateway_service.http.streams import LAST_EVENT_ID, TaskStream
+from shared.metrics_app import livez, metrics
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -53,11 +55,12 @@ def build_app(
     routes["/tasks/{task_id}/stream"] = {"GET": TaskStream(follow)}
     routes["/livez"] = _get(livez)
     routes["/readyz"] = _get(Readyz(readiness))
+    routes["/metrics"] = _get(metrics)
     for path, asset in load_assets(STATIC).items():
         routes[path] = _get(asset.respond)
     app = Starlette(
         routes=[_route(path, by_method) for path, by_method in routes.items()],
-        middleware=[*_cross_origin(origins), Middleware(Guard, origins=origins)],
+        middleware=[Middleware(Measuring), *_cross_origin(origins), Middleware(Guard, origins=origins)],
         exception_handlers={HTTPException: _no_route},
     )
     # A redirect would name this host as the client called it, which may be a proxy's affair.
@@ -67,6 +70,7 @@ def build_app(
 
 def _route(path: str, by_method: Mapping[str, Endpoint]) -> Route:
     async def endpoint(request: Request) -> Response:
+        request.scope[ROUTE] = path
         chosen = by_method.get(request.method)
         if chosen is None:
             raise MethodNotAllowedError(request.method, request.url.path, sorted(by_method))

@@ -11,12 +11,15 @@ from starlette.requests import ClientDisconnect
 
 from gateway_service.faults import ShuttingDownError
 from gateway_service.http.answers import error_response
-from gateway_service.http.faults import ForeignOriginError
+from gateway_service.http.faults import ForeignOriginError, HeadersTooLargeError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MOST_HEADER_BYTES = 32 << 10
+"""Request line and headers together."""
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
@@ -53,6 +56,7 @@ class Guard:
             await send(message)
 
         try:
+            _check_size(scope)
             self._check_origin(scope)
             await self._app(scope, receive, answer)
         except ClientDisconnect:
@@ -80,6 +84,13 @@ class Guard:
         if origin is None or origin in self._origins or urlsplit(origin).netloc == headers.get("host"):
             return
         raise ForeignOriginError(origin)
+
+
+def _check_size(scope: Scope) -> None:
+    """Raises HeadersTooLargeError. h11 has the same limit, but only for what comes in pieces."""
+    size = len(scope["raw_path"]) + len(scope["query_string"])
+    if size + sum(len(name) + len(value) for name, value in scope["headers"]) > MOST_HEADER_BYTES:
+        raise HeadersTooLargeError(MOST_HEADER_BYTES)
 
 
 def _name_of(scope: Scope) -> str:

@@ -1,4 +1,4 @@
-"""What an orchestrator asks: is the process alive, and can it serve?"""
+"""What an orchestrator asks before it sends calls here."""
 
 from __future__ import annotations
 
@@ -13,11 +13,6 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from gateway_service.readiness import Readiness
-
-
-async def livez(_request: Request) -> Response:
-    """`GET /livez`: the process answers, whatever it can reach."""
-    return JSONResponse({"status": "alive"})
 
 
 class Readyz:

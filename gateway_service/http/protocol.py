@@ -10,14 +10,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gateway_service.http.answers import error_response
 from gateway_service.http.faults import HeadersTooLargeError, MalformedRequestError, RequestTooSlowError
+from gateway_service.http.guard import MOST_HEADER_BYTES
 
 if TYPE_CHECKING:
     import asyncio
 
     from gateway_service.faults import Fault
-
-MOST_HEADER_BYTES = 32 << 10
-"""Request line and headers together."""
 
 HEAD_SECONDS = 10.0
 """From the connection, or the first byte of the next request, to the end of the headers."""

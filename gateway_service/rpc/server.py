@@ -9,6 +9,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from gateway_service.rpc.interceptors import ErrorInterceptor
+from gateway_service.rpc.measuring import MeasuringInterceptor
 from taskcast.v1 import admin_service_pb2, admin_service_pb2_grpc, task_service_pb2, task_service_pb2_grpc
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class RpcServer:
         Raises OSError with a sentence if the address cannot be had.
         """
         self._server = grpc.aio.server(
-            interceptors=[ErrorInterceptor(bound)],
+            interceptors=[MeasuringInterceptor(), ErrorInterceptor(bound)],
             # The last resort, which answers without details; the two bounds below it answer with them.
             maximum_concurrent_rpcs=most_at_once,
             options=[

@@ -1,4 +1,4 @@
-"""The HTTP server of one gateway: uvicorn on the gateway's own event loop, without its signal handlers."""
+"""An HTTP server on a service's own event loop: uvicorn, without its signal handlers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import socket
 from typing import TYPE_CHECKING
 
 import uvicorn
-
-from gateway_service.http.protocol import MOST_HEADER_BYTES, EdgeProtocol
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,18 +21,28 @@ BACKLOG = 2_048
 class HttpServer:
     """Serves an application on one address."""
 
-    def __init__(self, app: ASGIApp, *, listen: str, share_port: bool, most_at_once: int, grace: float) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        listen: str,
+        share_port: bool,
+        most_at_once: int,
+        most_header_bytes: int = 32 << 10,
+        grace: float,
+        protocol: type[H11Protocol] = H11Protocol,
+    ) -> None:
         """`listen` is `host:port`; with `share_port` other processes may serve the same port.
 
-        `most_at_once` connections are the last resort, answered without details. When it stops, requests under way
-        get `grace` seconds. Raises OSError with a sentence if the address cannot be had.
+        `most_at_once` connections are the last resort: one more is refused without details. When the server stops,
+        requests under way get `grace` seconds. Raises OSError with a sentence if the address cannot be had.
         """
         self._socket = _listen(listen, share_port=share_port)
         self.port: int = self._socket.getsockname()[1]
         self._server = _Server(
             uvicorn.Config(
                 app,
-                http=EdgeProtocol,
+                http=protocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -41,7 +50,7 @@ class HttpServer:
                 server_header=False,
                 backlog=BACKLOG,
                 limit_concurrency=most_at_once,
-                h11_max_incomplete_event_size=MOST_HEADER_BYTES,
+                h11_max_incomplete_event_size=most_header_bytes,
                 timeout_graceful_shutdown=max(round(grace), 1),
             )
         )
@@ -93,6 +102,4 @@ def _listen(address: str, *, share_port: bool) -> socket.socket:
             name[:2] if family == socket.AF_INET else name, family=family, backlog=BACKLOG, reuse_port=share_port
         )
     except (OSError, OverflowError) as error:
-        raise OSError(
-            f"cannot serve HTTP on {address}: is the port taken, the address one of this host's? (GATEWAY_HTTP_LISTEN)"
-        ) from error
+        raise OSError(f"cannot serve HTTP on {address}: is the port taken, the address one of this host's?") from error
