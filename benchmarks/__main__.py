@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 CLIENTS = 32
 ROUNDS = 3
 IDLE_SECONDS = 10.0
+HANDLERS = f"benchmarks.handlers,{Path(__file__).with_name('handlers.toml')}"
+PLACES = {"bench.noop": 1, "bench.thread": 1, "bench.process": 2, "bench.command": 10}
+"""Where a handler may run, by the type of the benchmark's; tasks are fewer by so much, since some places are dear."""
+
 NOOP = pb.SubmitTaskRequest(type="bench.noop", payload=struct_pb2.Value(string_value="x" * 100))
 
 
@@ -89,7 +93,7 @@ async def measure(stack: Stack, tasks: int) -> dict[str, float]:
     _note(figures, "submit", submits, "gateway")
     figures["submit cost / echo cost"] = figures["submit gateway us"] / figures["echo server us"]
 
-    worker = stack.new_worker(WORKER_HANDLERS="benchmarks.handlers")
+    worker = stack.new_worker(WORKER_HANDLERS=HANDLERS)
     await asyncio.to_thread(worker.start)
     with measuring({"worker": worker.pid, "gateway": gateway}) as run:
         run.count = len(ids)
@@ -97,6 +101,8 @@ async def measure(stack: Stack, tasks: int) -> dict[str, float]:
     figures["run /s"] = run.rate
     figures["run worker us"] = run.micros("worker")
     await asyncio.to_thread(_idle, figures, "worker", worker.pid)
+    for type_, fewer in PLACES.items():
+        await _run_in(figures, stack, worker.pid, type_, tasks // fewer)
 
     async with Clients(stack.address, 8) as clients:
         with measuring({"gateway": gateway, "worker": worker.pid}) as whole:
@@ -140,8 +146,25 @@ async def _submit(address: str, gateway: int, tasks: int) -> tuple[Measured, lis
     return measured, ids
 
 
-async def _submit_and_watch(stub: task_service_pb2_grpc.TaskServiceAsyncStub) -> None:
-    await watch(stub, await submit(stub, NOOP))
+async def _run_in(figures: dict[str, float], stack: Stack, worker: int, type_: str, tasks: int) -> None:
+    """Submit tasks of one type while the worker runs them, until all have ended."""
+    request = pb.SubmitTaskRequest()
+    request.CopyFrom(NOOP)
+    request.type = type_
+    async with Clients(stack.address, CLIENTS) as clients:
+        # What is started once, a child process for instance, is not what is measured.
+        await clients.repeat(CLIENTS, lambda stub: _submit_and_watch(stub, request), Measured())
+        with measuring({"worker": worker}) as run:
+            await clients.repeat(tasks, lambda stub: submit(stub, request), run)
+            await asyncio.to_thread(eventually, lambda: _finished(stack), within=300, what=f"all {type_} to be run")
+    figures[f"submit and run {type_} /s"] = run.rate
+    figures[f"submit and run {type_} worker us"] = run.micros("worker")
+
+
+async def _submit_and_watch(
+    stub: task_service_pb2_grpc.TaskServiceAsyncStub, request: pb.SubmitTaskRequest = NOOP
+) -> None:
+    await watch(stub, await submit(stub, request))
 
 
 def _finished(stack: Stack) -> bool:

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 MOST = 100_000
 GRACE = 0.5
-EVERYWHERE = ["loop", "thread", "process", "process.async", "command"]
-OUTSIDE = ["process", "process.async", "command"]
+EVERYWHERE = ["loop", "thread", "process", "command"]
+OUTSIDE = ["process", "command"]
 """Where a handler can be killed, and can kill no one else."""
 
 
@@ -115,6 +115,8 @@ async def bench(
 
 everywhere = pytest.mark.parametrize("bench", EVERYWHERE, indirect=True)
 outside = pytest.mark.parametrize("bench", OUTSIDE, indirect=True)
+# An `async def` in a child process differs from a `def` there in how it is called and stopped.
+in_every_way = pytest.mark.parametrize("bench", [*EVERYWHERE, "process.async"], indirect=True)
 
 
 def error_of(outcome: Outcome) -> tuple[type[Outcome], str, str]:
@@ -125,7 +127,7 @@ def error_of(outcome: Outcome) -> tuple[type[Outcome], str, str]:
 # --- Outcomes ------------------------------------------------------------------------------------------------------
 
 
-@everywhere
+@in_every_way
 async def test_what_a_handler_returns_is_its_success(bench: Bench) -> None:
     for value in (None, True, 1.5, "ä\u0000🎉", [1, [2]], {"a": {"b": None}}):
         outcome = await bench.run({"do": "return", "value": value})
@@ -143,7 +145,7 @@ async def test_a_handler_sees_its_attempt_its_labels_and_its_deadline(bench: Ben
     assert str(seen["deadline"]).startswith("20")
 
 
-@everywhere
+@in_every_way
 async def test_task_failed_retry_later_and_other_exceptions_are_told_apart(bench: Bench) -> None:
     failed = await bench.run({"do": "fail"})
     later = await bench.run({"do": "later", "after": 1.5})
@@ -206,7 +208,7 @@ async def test_progress_arrives_in_order_and_the_last_before_the_outcome(bench: 
 # --- The word to stop ----------------------------------------------------------------------------------------------
 
 
-@everywhere
+@in_every_way
 async def test_a_handler_is_told_to_stop_at_once_and_the_run_ends_without_an_outcome(
     bench: Bench, tmp_path: Path
 ) -> None:
@@ -220,7 +222,7 @@ async def test_a_handler_is_told_to_stop_at_once_and_the_run_ends_without_an_out
     await bench.noted("told")
 
 
-@everywhere
+@in_every_way
 async def test_a_handler_that_was_told_before_it_began_does_not_run_to_its_end(bench: Bench, tmp_path: Path) -> None:
     running = bench.start({"do": "hold", "gate": str(tmp_path / "gate")})
     running.stop(Interruption.ENDED)
