@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from shared.codec import encode_broadcast
+from shared.codec import encode_broadcast, encode_news
 from shared.domain.decide import Refusal, Rescheduled, decide
 from shared.domain.evolve import evolve
+from shared.domain.webhooks import deliveries_of
 from shared.ports import Appended, Change, Conflict, StoreFullError, StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from shared.domain.commands import Command
     from shared.domain.decide import RefusalReason
     from shared.domain.task import Task, TaskEvent
+    from shared.domain.webhooks import StandingEndpoint
     from shared.ports import Clock, Record, StoreError
 
 MOST_CONFLICTS = 32
@@ -58,11 +60,21 @@ class Order:
 class Journal:
     """Carries out commands on tasks: decides by the rules, appends to the record, broadcasts what happened."""
 
-    def __init__(self, record: Record, clock: Clock, broadcast: Callable[[str, bytes], None]) -> None:
-        """`broadcast` is `Broker.broadcast`."""
+    def __init__(
+        self,
+        record: Record,
+        clock: Clock,
+        broadcast: Callable[[str, bytes], None],
+        *,
+        announce: Callable[[bytes], None] | None = None,
+        standing: Sequence[StandingEndpoint] = (),
+    ) -> None:
+        """`broadcast` and `announce` are the broker's; `standing` are the service's own endpoints for webhooks."""
         self._record = record
         self._clock = clock
         self._broadcast = broadcast
+        self._announce = announce
+        self._standing = standing
 
     async def create(self, task_id: str, command: Command, *, fingerprint: bytes = b"") -> Done | Refused:
         """Carry out a submission, taking the task not to exist yet."""
@@ -95,7 +107,7 @@ class Journal:
                 outcomes.append(Refused(verdict.reason, order.known))
                 continue
             outcomes.append(verdict)
-            changes.append(_change(verdict, order.known, order.fingerprint))
+            changes.append(self._change(verdict, order.known, order.fingerprint))
         answers = iter(await self._record.append_all(changes))
         for index, (order, decided) in enumerate(zip(orders, outcomes, strict=True)):
             if not isinstance(decided, Done):
@@ -136,7 +148,8 @@ class Journal:
             outcome = self._decide(task, commands)
             if isinstance(outcome, Refusal):
                 return Refused(outcome.reason, task, stored_fingerprint)
-            answer = await self._record.append(_change(outcome, task, fingerprint, want_payload=want_payload))
+            change = self._change(outcome, task, fingerprint, want_payload=want_payload)
+            answer = await self._record.append(change)
             if not isinstance(answer, Conflict):
                 self._tell(outcome)
                 if answer.payload is not None:
@@ -147,9 +160,25 @@ class Journal:
             task = _with_payload_of(task, answer.task)
         raise StoreUnavailableError(f"task {task_id} changed {MOST_CONFLICTS} times while it was being changed")
 
+    def _change(self, done: Done, before: Task | None, fingerprint: bytes, *, want_payload: bool = False) -> Change:
+        return Change(
+            task=done.task,
+            events=done.events,
+            expected_sequence=before.sequence if before else 0,
+            fingerprint=fingerprint,
+            want_payload=want_payload,
+            deliveries=deliveries_of(done.task.spec, done.events, self._standing),
+        )
+
     def _tell(self, done: Done) -> None:
+        """Let those know who follow the task, and those who send webhooks."""
         for event in done.events:
             self._broadcast(*encode_broadcast(event))
+        deliveries = deliveries_of(done.task.spec, done.events, self._standing)
+        if deliveries and self._announce is not None:
+            # An endpoint may be among them twice, for two events.
+            endpoints = dict.fromkeys(endpoint for _, endpoint in deliveries)
+            self._announce(encode_news(done.task.id, tuple(endpoints)))
 
     def _decide(self, task: Task | None, commands: tuple[Command, ...]) -> Done | Refusal:
         now = self._clock.now()
@@ -168,16 +197,6 @@ class Journal:
         if task is None:
             raise ValueError("a change needs at least one command")
         return Done(task, tuple(events))
-
-
-def _change(done: Done, before: Task | None, fingerprint: bytes, *, want_payload: bool = False) -> Change:
-    return Change(
-        task=done.task,
-        events=done.events,
-        expected_sequence=before.sequence if before else 0,
-        fingerprint=fingerprint,
-        want_payload=want_payload,
-    )
 
 
 def _with_payload_of(known: Task | None, current: Task | None) -> Task | None:

@@ -52,7 +52,8 @@ class Change:
     """One append: `task` is the state after `events`, which follow event `expected_sequence`.
 
     Without events only the task's timers change. `fingerprint` identifies the body of a submission and is
-    stored when the task is created. `want_payload` asks for the payload in the answer.
+    stored when the task is created. `want_payload` asks for the payload in the answer. `deliveries` are the webhooks
+    that the events call for: sequence and endpoint of each (`shared.domain.webhooks`).
     """
 
     task: Task
@@ -60,6 +61,7 @@ class Change:
     expected_sequence: int
     fingerprint: bytes = b""
     want_payload: bool = False
+    deliveries: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +302,14 @@ class Subscription(Protocol):
         ...
 
 
+class News(Protocol):
+    """A share of the news of webhooks."""
+
+    async def close(self) -> None:
+        """Listen no longer; the others have it all."""
+        ...
+
+
 class Broker(Protocol):
     """Carries work to workers and events to whoever listens. Losing all of its data loses no task."""
 
@@ -329,6 +339,17 @@ class Broker(Protocol):
 
     async def subscribe(self, on_event: Callable[[str, bytes], None], on_gap: Callable[[], None]) -> Subscription:
         """Listen to events: `on_event(routing_key, body)`. `on_gap` says that events may have been missed."""
+        ...
+
+    def announce(self, body: bytes) -> None:
+        """Tell one of those who attend that there are webhooks to send. Never waits, never fails.
+
+        It may be lost, or wait for a minute until somebody attends: what it tells of stands in the record.
+        """
+        ...
+
+    async def attend(self, on_news: Callable[[bytes], None]) -> News:
+        """Be told of webhooks to send; each piece of news goes to one of those who attend."""
         ...
 
     async def guard_memory(self, on_loss: Callable[[], Awaitable[None]]) -> None:

@@ -182,6 +182,7 @@ class Stack:
                 for line in LINES:
                     await channel.queue_delete(f"{self.namespace}.tasks.{queue}.{line}")
             await channel.queue_delete(f"{self.namespace}.marker")
+            await channel.queue_delete(f"{self.namespace}.webhooks")
             await channel.exchange_delete(f"{self.namespace}.events")
 
 

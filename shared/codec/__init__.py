@@ -1,5 +1,12 @@
 """Between the rules' values and the public protobuf messages, which are also what is stored."""
 
+from shared.codec.deliveries import (
+    decode_delivery,
+    decode_news,
+    delivery_to_proto,
+    encode_delivery,
+    encode_news,
+)
 from shared.codec.events import (
     BROADCAST_RESULT_BYTES,
     decode_event,
@@ -26,16 +33,21 @@ from shared.codec.tasks import retry_policy_from_proto, task_from_proto, task_to
 __all__ = [
     "BROADCAST_RESULT_BYTES",
     "DISPATCH_PAYLOAD_BYTES",
+    "decode_delivery",
     "decode_dispatch",
     "decode_event",
+    "decode_news",
     "decode_payload",
     "decode_report",
     "decode_task",
+    "delivery_to_proto",
     "encode_asked",
     "encode_broadcast",
+    "encode_delivery",
     "encode_dispatch",
     "encode_life",
     "encode_log_event",
+    "encode_news",
     "encode_payload",
     "encode_report",
     "encode_result",

@@ -21,15 +21,18 @@ class BreakerTerms:
     longest_pause: Millis = 300_000
     probe_limit: Millis = 30_000
     """How long a probe may take before another is let through: longer than a try may take."""
+    probe_look: Millis = 1_000
+    """While a probe is out the others ask again after so long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breaker:
-    """How an endpoint has been doing. `open_until` 0: closed; in the past: the next try is a probe."""
+    """How an endpoint has been doing. `open_until` 0: closed; in the past: half open, and the next try is a probe."""
 
     failures: int = 0
     openings: int = 0
     open_until: Millis = 0
+    probe_until: Millis = 0
 
 
 CLOSED = Breaker()
@@ -43,8 +46,10 @@ def admit(breaker: Breaker, now: Millis, terms: BreakerTerms) -> tuple[Breaker, 
     """
     if breaker.open_until > now:
         return breaker, breaker.open_until
+    if breaker.probe_until > now:
+        return breaker, min(breaker.probe_until, now + terms.probe_look)
     if breaker.open_until:
-        return replace(breaker, open_until=now + terms.probe_limit), None
+        return replace(breaker, probe_until=now + terms.probe_limit), None
     return breaker, None
 
 
@@ -57,6 +62,6 @@ def after_failure(breaker: Breaker, now: Millis, terms: BreakerTerms, *, asked: 
     """The endpoint failed; `asked` is how long it wants to be left alone, if it said so."""
     failures = breaker.failures + 1
     if failures < terms.threshold:
-        return replace(breaker, failures=failures, open_until=now + asked if asked else 0)
+        return replace(breaker, failures=failures, open_until=now + asked if asked else 0, probe_until=0)
     pause = min(terms.first_pause << min(breaker.openings, 20), terms.longest_pause)
     return Breaker(failures=failures, openings=breaker.openings + 1, open_until=now + max(pause, asked))

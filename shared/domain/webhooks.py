@@ -12,11 +12,12 @@ import re
 import zlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from shared.domain.task import EventType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from shared.domain.task import Millis, TaskEvent, TaskSpec, Webhook
 
@@ -100,7 +101,7 @@ class DeliveryKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class WebhookDelivery:
     """One event on its way to one endpoint."""
 
     key: DeliveryKey
@@ -125,6 +126,21 @@ class Answer:
     retry_after: Millis | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class EndpointHealth:
+    """Since when an endpoint has done nothing but fail, None if it has not; and whether it asked to be left alone."""
+
+    failing_since: Millis | None = None
+    gone: bool = False
+
+    def disabled(self, now: Millis, after: Millis) -> Failure | None:
+        """Why nothing is sent to it: it wants no more, or has failed for longer than `after`. None: it is sent to."""
+        if self.gone:
+            return Failure.GONE
+        failing = self.failing_since is not None and now - self.failing_since >= after
+        return Failure.DISABLED if failing else None
+
+
 def endpoints_of(spec: TaskSpec, standing: Iterable[StandingEndpoint]) -> dict[str, Webhook]:
     """Who may hear of the task: its own endpoints and the service's, by what they are known as."""
     own = {str(index): hook for index, hook in enumerate(spec.webhooks)}
@@ -137,14 +153,16 @@ def wants(hook: Webhook, event: TaskEvent) -> bool:
 
 
 def deliveries_of(
-    spec: TaskSpec, events: Iterable[TaskEvent], standing: Iterable[StandingEndpoint]
+    spec: TaskSpec, events: Iterable[TaskEvent], standing: Sequence[StandingEndpoint]
 ) -> tuple[tuple[int, str], ...]:
     """The deliveries that `events` of the task call for: sequence and endpoint of each."""
+    if not (spec.webhooks or standing):
+        return ()
     hooks = endpoints_of(spec, standing)
     return tuple((event.sequence, name) for event in events for name, hook in hooks.items() if wants(hook, event))
 
 
-def judge(delivery: Delivery, answer: Answer, now: Millis, schedule: tuple[Millis, ...]) -> Delivery:
+def judge(delivery: WebhookDelivery, answer: Answer, now: Millis, schedule: tuple[Millis, ...]) -> WebhookDelivery:
     """The delivery after a try that ended at `now`: accepted, given up, or with the time of the next try.
 
     `schedule` holds the waits between tries, so there is one try more than it has entries.
@@ -166,7 +184,7 @@ def judge(delivery: Delivery, answer: Answer, now: Millis, schedule: tuple[Milli
     return replace(tried, next_try_time=now + max(round(wait), asked))
 
 
-def give_up(delivery: Delivery, failure: Failure, now: Millis) -> Delivery:
+def give_up(delivery: WebhookDelivery, failure: Failure, now: Millis) -> WebhookDelivery:
     """The delivery, given up without another try."""
     return replace(
         delivery,
@@ -177,7 +195,7 @@ def give_up(delivery: Delivery, failure: Failure, now: Millis) -> Delivery:
     )
 
 
-def begin_again(delivery: Delivery, now: Millis) -> Delivery:
+def begin_again(delivery: WebhookDelivery, now: Millis) -> WebhookDelivery:
     """The delivery as if it had never been tried, to be sent at once."""
     return replace(
         delivery,
@@ -191,6 +209,12 @@ def begin_again(delivery: Delivery, now: Millis) -> Delivery:
     )
 
 
+def endpoint_of(url: str) -> str:
+    """What of a URL names the endpoint: all but the query and fragment, which often differ from task to task."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path or '/'}"
+
+
 def explain(answer: Answer) -> str:
     """A sentence on what went wrong, without a word of the endpoint's; empty if nothing did."""
     if answer.failure is None:
@@ -199,6 +223,6 @@ def explain(answer: Answer) -> str:
     return f"{answer.failure.value[0].upper()}{answer.failure.value[1:]}{status}."
 
 
-def _draw(delivery: Delivery) -> float:
+def _draw(delivery: WebhookDelivery) -> float:
     """A number from 0 to 1 that looks like chance and is always the same for the same try."""
     return zlib.crc32(f"{delivery.key.id}/{delivery.tries}".encode()) / 0xFFFFFFFF

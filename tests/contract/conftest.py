@@ -81,4 +81,5 @@ async def _tidy(url: str, topology: Topology) -> None:
             for priority in LINES:
                 await channel.queue_delete(topology.line(queue, priority))
         await channel.queue_delete(topology.marker_queue)
+        await channel.queue_delete(topology.news_queue)
         await channel.exchange_delete(topology.events_exchange)

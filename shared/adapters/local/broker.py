@@ -125,6 +125,20 @@ class LocalSubscription:
         self.patterns.clear()
 
 
+class LocalNews:
+    """A share of the news of webhooks."""
+
+    def __init__(self, on_news: Callable[[bytes], None], listeners: deque[LocalNews]) -> None:
+        self.on_news = on_news
+        self._listeners = listeners
+        listeners.append(self)
+
+    async def close(self) -> None:
+        """Listen no longer."""
+        if self in self._listeners:
+            self._listeners.remove(self)
+
+
 class LocalBroker:
     """The broker port for gateway and worker in one process. Must be created inside a running event loop."""
 
@@ -133,6 +147,7 @@ class LocalBroker:
         self._lines: dict[Line, deque[bytes]] = defaultdict(deque)
         self._consumers: deque[LocalConsumer] = deque()
         self._subscriptions: set[LocalSubscription] = set()
+        self._listeners: deque[LocalNews] = deque()
         self._delivery_planned = False
         self._closed = False
 
@@ -174,6 +189,16 @@ class LocalBroker:
         subscription = LocalSubscription(on_event)
         self._subscriptions.add(subscription)
         return subscription
+
+    def announce(self, body: bytes) -> None:
+        """See `shared.ports.Broker.announce`. With nobody there it is forgotten."""
+        if self._listeners:
+            self._listeners.rotate(-1)
+            self._loop.call_soon(self._listeners[0].on_news, body)
+
+    async def attend(self, on_news: Callable[[bytes], None]) -> LocalNews:
+        """See `shared.ports.Broker.attend`."""
+        return LocalNews(on_news, self._listeners)
 
     async def guard_memory(self, on_loss: Callable[[], Awaitable[None]]) -> None:
         """See `shared.ports.Broker.guard_memory`. A new process starts with an empty broker, so once, now."""

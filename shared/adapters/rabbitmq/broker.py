@@ -12,6 +12,7 @@ import structlog
 from aiormq.exceptions import ChannelNotFoundEntity
 
 from shared.adapters.rabbitmq.consumer import RabbitConsumer
+from shared.adapters.rabbitmq.news import RabbitNews
 from shared.adapters.rabbitmq.publisher import EventPublisher, TaskPublisher
 from shared.adapters.rabbitmq.session import Session, until_closed
 from shared.adapters.rabbitmq.subscription import RabbitSubscription
@@ -72,6 +73,14 @@ class RabbitBroker:
     async def subscribe(self, on_event: Callable[[str, bytes], None], on_gap: Callable[[], None]) -> RabbitSubscription:
         """See `shared.ports.Broker.subscribe`."""
         return RabbitSubscription(self._consuming, self._topology, on_event, on_gap)
+
+    def announce(self, body: bytes) -> None:
+        """See `shared.ports.Broker.announce`."""
+        self._events.announce(body)
+
+    async def attend(self, on_news: Callable[[bytes], None]) -> RabbitNews:
+        """See `shared.ports.Broker.attend`."""
+        return RabbitNews(self._consuming, self._topology, on_news)
 
     async def guard_memory(self, on_loss: Callable[[], Awaitable[None]]) -> None:
         """See `shared.ports.Broker.guard_memory`. A missing marker queue shows that the broker is new or wiped."""

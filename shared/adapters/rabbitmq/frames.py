@@ -15,9 +15,10 @@ _FRAME = struct.Struct(">BHI")
 _PUBLISH_START = struct.pack(">HHH", _BASIC, _PUBLISH, 0)
 _CONTENT = struct.Struct(">HHQ")
 _CONTENT_TYPE = b"\x16application/x-protobuf"
-# Flags of the properties that follow: content-type (bit 15), delivery-mode (bit 12), message-id (bit 7).
+# Flags of the properties that follow: content-type (bit 15), delivery-mode (12), expiration (8), message-id (7).
 _EVENT_PROPERTIES = struct.pack(">H", 0x9000) + _CONTENT_TYPE + b"\x01"
 _TASK_PROPERTIES = struct.pack(">H", 0x9080) + _CONTENT_TYPE + b"\x02"
+_NEWS_PROPERTIES = struct.pack(">H", 0x9100) + _CONTENT_TYPE + b"\x01"
 
 
 def event_frames(channel: int, exchange: str, routing_key: str, body: bytes, *, max_content: int) -> bytes:
@@ -34,6 +35,12 @@ def task_frames(channel: int, queue: str, message_id: str, body: bytes, *, max_c
     """A persistent, mandatory publish to `queue`; see `event_frames`."""
     properties = _TASK_PROPERTIES + _short(message_id)
     return _publish(channel, "", queue, b"\x01", properties=properties, body=body, max_content=max_content)
+
+
+def news_frames(channel: int, queue: str, ttl: int, body: bytes, *, max_content: int) -> bytes:
+    """A not mandatory publish to `queue`, of no worth any more after `ttl` milliseconds; see `event_frames`."""
+    properties = _NEWS_PROPERTIES + _short(str(ttl))
+    return _publish(channel, "", queue, b"\x00", properties=properties, body=body, max_content=max_content)
 
 
 def _publish(

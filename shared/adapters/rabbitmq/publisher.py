@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from aiormq.abc import ChannelFrame
 from aiormq.exceptions import DeliveryError, PublishError
 
-from shared.adapters.rabbitmq.frames import event_frames, task_frames
+from shared.adapters.rabbitmq.frames import event_frames, news_frames, task_frames
 from shared.adapters.rabbitmq.session import underlay_of, until_unblocked
 from shared.ports import BrokerUnavailableError
 
@@ -34,6 +34,9 @@ CONFIRM_SECONDS = 10.0
 
 EVENT_BACKLOG = 10_000
 """Events that wait to be sent. Beyond it the oldest are dropped: watchers find them in the record."""
+
+NEWS_MILLIS = 60_000
+"""News of webhooks that nobody took for so long are dropped: whoever comes then looks into the record anyhow."""
 
 MESSAGES_A_WRITE = 64
 
@@ -205,14 +208,15 @@ class TaskPublisher:
 
 
 class EventPublisher:
-    """Broadcasts events: transient, unconfirmed, in order, never in the way of the caller.
+    """Broadcasts events and tells news of webhooks: unconfirmed, in order, never in the way of the caller.
 
-    An event that is lost with its channel is found in the record by whoever watches the task.
+    What is lost with its channel is found in the record, by whoever watches the task or sends webhooks.
     """
 
     def __init__(self, session: Session, topology: Topology) -> None:
         self._topology = topology
-        self._backlog: deque[tuple[str, bytes]] = deque(maxlen=EVENT_BACKLOG)
+        # News have no routing key.
+        self._backlog: deque[tuple[str | None, bytes]] = deque(maxlen=EVENT_BACKLOG)
         self._news = asyncio.Event()
         self._drained = asyncio.Event()
         self._drained.set()
@@ -220,9 +224,11 @@ class EventPublisher:
 
     def broadcast(self, routing_key: str, body: bytes) -> None:
         """See `shared.ports.Broker.broadcast`."""
-        self._backlog.append((routing_key, body))
-        self._drained.clear()
-        self._news.set()
+        self._add(routing_key, body)
+
+    def announce(self, body: bytes) -> None:
+        """See `shared.ports.Broker.announce`."""
+        self._add(None, body)
 
     async def drain(self, seconds: float) -> None:
         """Wait until what was broadcast has been handed to the network, at most `seconds`."""
@@ -230,6 +236,11 @@ class EventPublisher:
             await asyncio.wait_for(self._drained.wait(), seconds)
         except TimeoutError:
             self._backlog.clear()
+
+    def _add(self, routing_key: str | None, body: bytes) -> None:
+        self._backlog.append((routing_key, body))
+        self._drained.clear()
+        self._news.set()
 
     async def _pump(self, channel: AbstractChannel) -> None:
         """Own the channel that carries the events."""
@@ -244,15 +255,16 @@ class EventPublisher:
             await self._news.wait()
 
     def _next_frames(self, channel: Channel) -> bytes:
-        return b"".join(
-            event_frames(
-                channel.number,
-                self._topology.events_exchange,
-                *self._backlog.popleft(),
-                max_content=channel.max_content_size,
+        frames = []
+        for _ in range(min(len(self._backlog), MESSAGES_A_WRITE)):
+            key, body = self._backlog.popleft()
+            number, largest = channel.number, channel.max_content_size
+            frames.append(
+                news_frames(number, self._topology.news_queue, NEWS_MILLIS, body, max_content=largest)
+                if key is None
+                else event_frames(number, self._topology.events_exchange, key, body, max_content=largest)
             )
-            for _ in range(min(len(self._backlog), MESSAGES_A_WRITE))
-        )
+        return b"".join(frames)
 
 
 async def _outcome(message: _Sent) -> Exception | None:

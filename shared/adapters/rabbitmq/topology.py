@@ -38,6 +38,11 @@ class Topology:
         """A queue that only says: this broker has been seen before and has kept its data."""
         return f"{self.namespace}.marker"
 
+    @property
+    def news_queue(self) -> str:
+        """The quorum queue that says which tasks have webhooks to send."""
+        return f"{self.namespace}.webhooks"
+
     def line(self, queue: str, priority: TaskPriority) -> str:
         """The quorum queue of one priority of a task queue."""
         return f"{self.namespace}.tasks.{queue}.{priority.name.lower()}"
@@ -52,6 +57,10 @@ class Topology:
             await channel.declare_queue(
                 self.line(queue, priority), durable=True, arguments=_QUORUM, timeout=RPC_SECONDS
             )
+
+    async def declare_news(self, channel: AbstractChannel) -> None:
+        """Make sure that the queue with news of webhooks exists."""
+        await channel.declare_queue(self.news_queue, durable=True, arguments=_QUORUM, timeout=RPC_SECONDS)
 
     async def find_marker(self, channel: AbstractChannel) -> None:
         """Raises ChannelNotFoundEntity if the broker has no marker; the channel is closed then."""

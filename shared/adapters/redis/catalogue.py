@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shared.adapters.redis.layout import RATE_WINDOW, STATUS_SPAN, index_score, member_of, task_id_of
-from shared.adapters.redis.pages import newest
+from shared.adapters.redis.pages import index_reader, newest
 from shared.adapters.redis.store import Script
 from shared.codec import decode_report, encode_report
 from shared.domain.identity import PARTITION_NAMES
@@ -18,25 +18,16 @@ from shared.domain.task import TaskPriority, TaskStatus
 from shared.ports import Page, Place, QueueCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from shared.adapters.redis.layout import Layout
     from shared.adapters.redis.store import RedisStore
     from shared.domain.filters import TaskFilter
     from shared.domain.task import Millis, Task
     from shared.ports import Record, WorkerReport
 
-_NEWEST = Script("newest")
 _QUEUES = Script("queues")
 
 LABELS_READ = 1_000
 """How many tasks one page looks at for those with the right labels, which are in no index."""
-
-_Run = tuple[str, int]
-"""A partition and a status: the tasks of an index that have both, newest first."""
-
-_Mark = tuple[int, bytes]
-"""A time of creation and a member: what a run is ordered by."""
 
 _WORKERS = "workers"
 _PRIORITIES = tuple(TaskPriority)
@@ -133,29 +124,10 @@ class RedisCatalogue:
         statuses = wanted.statuses or frozenset(TaskStatus)
         runs = [(partition, int(status)) for partition in PARTITION_NAMES for status in statuses]
 
-        async def read(marks: Mapping[_Run, _Mark], count: int) -> dict[_Run, list[_Mark]]:
-            # Runs of a partition that are read from the same mark on are read by one script.
-            together: dict[tuple[str, _Mark], list[int]] = {}
-            for (partition, status), mark in marks.items():
-                together.setdefault((partition, mark), []).append(status)
-            replies = await self._store.run_all(
-                _NEWEST,
-                [
-                    (
-                        (self._layout.index(partition, tenant, type_=wanted.type, queue=wanted.queue),),
-                        (count, STATUS_SPAN, time, earliest, int(bool(member)), *those),
-                    )
-                    for (partition, (time, member)), those in together.items()
-                ],
-            )
-            found: dict[_Run, list[_Mark]] = {run: [] for run in marks}
-            for (partition, mark), reply in zip(together, replies, strict=True):
-                for member, score in zip(reply[::2], reply[1::2], strict=True):
-                    status, time = divmod(int(score), STATUS_SPAN)
-                    if (time, member) < mark:
-                        found[partition, status].append((time, member))
-            return found
+        def key(partition: str) -> str:
+            return self._layout.index(partition, tenant, type_=wanted.type, queue=wanted.queue)
 
+        read = index_reader(self._store, key, since=earliest)
         marks, more = await newest(read, runs, before=start, limit=limit)
         return [Place(time, task_id_of(member)) for time, member in marks], more
 

@@ -6,6 +6,7 @@ A task stands in each sorted set under the 16 bytes of its id, which take a thir
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from shared.domain.task import Millis, Task, TaskEvent, TaskStatus
+    from shared.domain.webhooks import DeliveryState
 
 STATUS_SPAN = 1 << 44
 """Scores of an index are `status * STATUS_SPAN + time`: one set holds every status, each in the order of time.
@@ -55,8 +57,8 @@ def task_id_of(member: bytes) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def index_score(status: TaskStatus, time: Millis) -> int:
-    """The score of a task with this status in an index that is ordered by this time."""
+def index_score(status: TaskStatus | DeliveryState, time: Millis) -> int:
+    """The score of a task or delivery with this status in an index that is ordered by this time."""
     return status * STATUS_SPAN + time
 
 
@@ -78,6 +80,10 @@ class Shelf:
     """Sorted sets: the queue's tasks that are not terminal, by status and the time from which they may run."""
     ended: str
     """Sorted set: the queue's tasks that ended lately, by the time of their end."""
+    lanes: str
+    """Sorted set: lanes of webhook deliveries, by the time at which they are to be looked at."""
+    deliveries: str
+    """Sorted set: the tenant's webhook deliveries, by state and time of their event."""
 
 
 class Layout:
@@ -99,6 +105,23 @@ class Layout:
     def log(self, task_id: str) -> str:
         """List: the task's events."""
         return f"{self._prefix}:{{{partition_of(task_id)}}}:events:{task_id}"
+
+    def hooks(self, task_id: str) -> str:
+        """Hash: what became of the task's webhook deliveries, and how far each of its lanes has come."""
+        return f"{self._prefix}:{{{partition_of(task_id)}}}:deliveries:{task_id}"
+
+    def lanes(self, partition: str) -> str:
+        """See `Shelf.lanes`."""
+        return self.of_partition(partition, "webhooks")
+
+    def deliveries(self, partition: str, tenant: str) -> str:
+        """See `Shelf.deliveries`."""
+        return self.of_partition(partition, f"delivered:{tenant}")
+
+    def endpoint(self, tenant: str, endpoint: str) -> str:
+        """Hash: since when an endpoint of webhooks has done nothing but fail."""
+        name = hashlib.blake2b(f"{tenant}\0{endpoint}".encode(), digest_size=16).hexdigest()
+        return f"{self._prefix}:endpoint:{name}"
 
     def wakes(self, partition: str) -> str:
         """See `Shelf.wakes`."""
@@ -150,6 +173,8 @@ class Layout:
             queues=self.queues(partition),
             lines={priority: self.line(partition, queue, priority) for priority in TaskPriority},
             ended=self.of_partition(partition, f"ended:{queue}"),
+            lanes=self.lanes(partition),
+            deliveries=self.deliveries(partition, tenant),
         )
 
 

@@ -8,8 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from shared.adapters.redis.layout import STATUS_SPAN
+from shared.adapters.redis.store import Script
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
+
+    from shared.adapters.redis.store import RedisStore
+
+_NEWEST = Script("newest")
 
 Run = TypeVar("Run", bound="Hashable")
 Mark = TypeVar("Mark", bound=tuple[int, bytes])
@@ -49,3 +56,38 @@ async def newest(
             else:
                 unread[run] = min(marks)
         count *= 2
+
+
+IndexRun = tuple[str, int]
+"""A partition and a status: what an index has of both, newest first."""
+
+IndexMark = tuple[int, bytes]
+"""A time and a member: what a run is ordered by."""
+
+
+def index_reader(
+    store: RedisStore, key: Callable[[str], str], *, since: int = 0
+) -> Callable[[Mapping[IndexRun, IndexMark], int], Awaitable[dict[IndexRun, list[IndexMark]]]]:
+    """What `newest` reads with, from indexes of which `key` gives a partition's; nothing from before `since`."""
+
+    async def read(marks: Mapping[IndexRun, IndexMark], count: int) -> dict[IndexRun, list[IndexMark]]:
+        # Runs of a partition that are read from the same mark on are read by one script.
+        together: dict[tuple[str, IndexMark], list[int]] = {}
+        for (partition, status), mark in marks.items():
+            together.setdefault((partition, mark), []).append(status)
+        replies = await store.run_all(
+            _NEWEST,
+            [
+                ((key(partition),), (count, STATUS_SPAN, time, since, int(bool(member)), *those))
+                for (partition, (time, member)), those in together.items()
+            ],
+        )
+        found: dict[IndexRun, list[IndexMark]] = {run: [] for run in marks}
+        for (partition, mark), reply in zip(together, replies, strict=True):
+            for member, score in zip(reply[::2], reply[1::2], strict=True):
+                status, time = divmod(int(score), STATUS_SPAN)
+                if (time, member) < mark:
+                    found[partition, status].append((time, member))
+        return found
+
+    return read

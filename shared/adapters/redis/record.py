@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from shared import codec
 from shared.adapters.redis.catalogue import RedisCatalogue
-from shared.adapters.redis.layout import Layout, entries, member_of, task_id_of
+from shared.adapters.redis.deliveries import RedisDeliveries
+from shared.adapters.redis.layout import Layout, entries, index_score, member_of, task_id_of
 from shared.adapters.redis.store import RedisStore, Script
-from shared.domain.decide import kept_until
-from shared.domain.task import TaskPriority, Timers
+from shared.adapters.redis.stored import entry_of, event_of, pairs, task_of, timers_text
+from shared.domain.task import TaskPriority
+from shared.domain.webhooks import DeliveryState
 from shared.ports import Appended, Conflict, StoreFullError, StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
 _APPEND = Script("append")
 _FORGET = Script("forget")
 
-_APPEND_NAME_BYTES = 8
-"""Random bytes before each stored event: they tell a repeated sending of an append from another like it."""
+UNDELIVERED_LOOK: Millis = 60_000
+"""A finished task that is kept for its webhooks only is looked at again after so long."""
 
 
 class RedisRecord:
-    """The record port on one Redis or Valkey server, and the catalogue beside it.
+    """The record port on one Redis or Valkey server, with the catalogue and the webhook deliveries beside it.
 
     Promises of durability are the server's: with `appendfsync always` an acknowledged append survives a crash
     of the server, with `everysec` about the last second may be lost, and a failover may lose either way.
@@ -39,6 +40,7 @@ class RedisRecord:
         self._store = RedisStore(url, deadline=deadline, connections=connections)
         self._layout = Layout(prefix)
         self.catalogue = RedisCatalogue(self._store, self._layout, self)
+        self.deliveries = RedisDeliveries(self._store, self._layout)
 
     async def append(self, change: Change) -> Appended | Conflict:
         """See `shared.ports.Record.append`."""
@@ -64,7 +66,7 @@ class RedisRecord:
         wanted = ["timers", "asked", "life"] + ["payload"] * payload + ["result"] * result
         replies = await self._store.call_all(("HMGET", self._layout.task(task_id), *wanted) for task_id in task_ids)
         return [
-            None if asked is None else _decode(asked, b"".join(piece or b"" for piece in rest), timers)
+            None if asked is None else task_of(asked, b"".join(piece or b"" for piece in rest), timers)
             for timers, asked, *rest in replies
         ]
 
@@ -81,7 +83,7 @@ class RedisRecord:
     async def read_events(self, task_id: str, *, after: int, limit: int) -> list[TaskEvent]:
         """See `shared.ports.Record.read_events`."""
         stored = await self._store.call("LRANGE", self._layout.log(task_id), after, after + limit - 1)
-        return [codec.decode_event(entry[_APPEND_NAME_BYTES:]) for entry in stored]
+        return [event_of(entry) for entry in stored]
 
     async def due(self, partitions: Iterable[str], *, until: Millis, limit: int) -> list[tuple[str, Millis]]:
         """See `shared.ports.Record.due`."""
@@ -89,7 +91,7 @@ class RedisRecord:
             ("ZRANGE", self._layout.wakes(partition), "-inf", until, "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
             for partition in partitions
         )
-        return [(task_id_of(member), int(score)) for reply in replies for member, score in _pairs(reply)]
+        return [(task_id_of(member), int(score)) for reply in replies for member, score in pairs(reply)]
 
     async def unfinished(self, partition: str) -> list[str]:
         """See `shared.ports.Record.unfinished`."""
@@ -98,7 +100,7 @@ class RedisRecord:
             self._layout.line(partition, queue.decode(), priority) for queue in queues for priority in TaskPriority
         ]
         replies = await self._store.call_all(("ZRANGE", line, 0, -1, "WITHSCORES") for line in lines)
-        standing = sorted((score, member) for reply in replies for member, score in _pairs(reply))
+        standing = sorted((score, member) for reply in replies for member, score in pairs(reply))
         return [task_id_of(member) for _, member in standing]
 
     async def forget(self, partitions: Iterable[str], *, until: Millis, limit: int) -> int:
@@ -109,7 +111,7 @@ class RedisRecord:
         )
         task_ids = [task_id_of(member) for reply in replies for member in reply]
         tasks = [task for task in await self.read_many(task_ids) if task is not None]
-        return sum(await self._store.run_all(_FORGET, [self._forgetting(task) for task in tasks]))
+        return sum(await self._store.run_all(_FORGET, [self._forgetting(task, until) for task in tasks]))
 
     async def enrol(self, group: str, member: str, *, ttl: Millis) -> list[str]:
         """See `shared.ports.Record.enrol`."""
@@ -138,7 +140,7 @@ class RedisRecord:
     def _appending(self, change: Change) -> Run:
         """Keys and arguments of `append.lua`."""
         task = change.task
-        fields: list[Argument] = ["timers", _encode_timers(task.timers)]
+        fields: list[Argument] = ["timers", timers_text(task.timers)]
         if change.events:
             fields += ["life", codec.encode_life(task)]
         if change.expected_sequence == 0:
@@ -156,6 +158,8 @@ class RedisRecord:
             self._layout.task(task.id),
             self._layout.log(task.id),
             shelf.queues,
+            shelf.lanes,
+            shelf.deliveries,
             *(entry.key for entry in standing),
         )
         return keys, (
@@ -165,12 +169,13 @@ class RedisRecord:
             int(change.want_payload),
             len(change.events),
             len(standing),
-            *(os.urandom(_APPEND_NAME_BYTES) + codec.encode_log_event(event) for event in change.events),
+            *(entry_of(event) for event in change.events),
             *places,
+            *_due(change),
             *fields,
         )
 
-    def _forgetting(self, task: Task) -> Run:
+    def _forgetting(self, task: Task, now: Millis) -> Run:
         """Keys and arguments of `forget.lua`."""
         shelf = self._layout.shelf(task)
         others = (shelf.changed, *shelf.indexes)
@@ -180,10 +185,21 @@ class RedisRecord:
             self._layout.log(task.id),
             shelf.expiries,
             shelf.queues,
+            self._layout.hooks(task.id),
+            shelf.deliveries,
             *others,
             *in_use,
         )
-        return keys, (member_of(task.id), task.spec.queue, kept_until(task), len(others))
+        return keys, (member_of(task.id), task.spec.queue, now, len(others), now + UNDELIVERED_LOOK)
+
+
+def _due(change: Change) -> list[Argument]:
+    """The webhook deliveries that a change calls for, as `append.lua` takes them."""
+    if not change.deliveries:
+        return [0]
+    time = change.task.update_time
+    names = [f"{sequence}/{endpoint}" for sequence, endpoint in change.deliveries]
+    return [len(names), time, index_score(DeliveryState.PENDING, time), *names]
 
 
 def _appended(change: Change, reply: Any) -> Appended | Conflict | StoreError:
@@ -195,23 +211,4 @@ def _appended(change: Change, reply: Any) -> Appended | Conflict | StoreError:
     if reply[0] == 1:
         return Appended(codec.decode_payload(reply[1]) if change.want_payload else None)
     _, sequence, asked, life, timers, fingerprint = reply
-    return Conflict(_decode(asked, life, timers) if sequence else None, fingerprint)
-
-
-def _pairs(reply: list[Any]) -> list[tuple[bytes, float]]:
-    """Members and scores, which RESP3 sends as pairs and RESP2 as one flat list."""
-    if reply and isinstance(reply[0], (list, tuple)):
-        return [(member, float(score)) for member, score in reply]
-    return [(reply[i], float(reply[i + 1])) for i in range(0, len(reply), 2)]
-
-
-def _encode_timers(timers: Timers) -> str:
-    return f"{timers.dispatch_at}:{timers.dispatches}:{timers.lease_expires}"
-
-
-def _decode(asked: bytes, life: bytes, timers: bytes) -> Task:
-    dispatch_at, dispatches, lease_expires = timers.split(b":")
-    return codec.decode_task(
-        (asked, life),
-        Timers(dispatch_at=int(dispatch_at), dispatches=int(dispatches), lease_expires=int(lease_expires)),
-    )
+    return Conflict(task_of(asked, life, timers) if sequence else None, fingerprint)

@@ -57,6 +57,11 @@ class RedisStore:
         """See `CallBatcher.call_all`."""
         return await self._batcher.call_all(commands)
 
+    async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
+        """The reply of one run; see `run_all`."""
+        (reply,) = await self.run_all(script, [(keys, arguments)])
+        return reply
+
     async def run_all(self, script: Script, runs: Sequence[Run]) -> list[Any]:
         """The replies of several runs of a script, which must bear to be run twice; they travel together.
 

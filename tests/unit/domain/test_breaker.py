@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from shared.domain.breaker import CLOSED, Breaker, BreakerTerms, admit, after_failure, after_success
 
-TERMS = BreakerTerms(threshold=3, first_pause=1_000, longest_pause=8_000, probe_limit=500)
+TERMS = BreakerTerms(threshold=3, first_pause=1_000, longest_pause=8_000, probe_limit=5_000, probe_look=100)
 NOW = 1_000_000
 
 
@@ -26,12 +26,13 @@ def test_it_opens_at_the_threshold() -> None:
 def test_after_the_pause_one_probe_goes_and_the_others_wait() -> None:
     probing, wait = admit(failed(3), NOW + 1_000, TERMS)
     assert wait is None
-    assert admit(probing, NOW + 1_001, TERMS)[1] == NOW + 1_500
+    assert admit(probing, NOW + 1_001, TERMS)[1] == NOW + 1_101
+    assert admit(probing, NOW + 5_950, TERMS)[1] == NOW + 6_000
 
 
 def test_a_probe_that_is_never_heard_of_again_lets_another_go() -> None:
     probing, _ = admit(failed(3), NOW + 1_000, TERMS)
-    assert admit(probing, NOW + 1_500, TERMS)[1] is None
+    assert admit(probing, NOW + 6_000, TERMS)[1] is None
 
 
 def test_a_probe_that_succeeds_closes_it() -> None:

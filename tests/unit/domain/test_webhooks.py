@@ -8,11 +8,11 @@ from shared.domain.task import EventType, TaskEvent, TaskSpec, TaskStatus, Webho
 from shared.domain.webhooks import (
     LONGEST_RETRY_AFTER,
     Answer,
-    Delivery,
     DeliveryKey,
     DeliveryState,
     Failure,
     StandingEndpoint,
+    WebhookDelivery,
     begin_again,
     deliveries_of,
     endpoints_of,
@@ -26,7 +26,7 @@ TASK_ID = "0190d0a8-6f2e-7c3a-9b1d-2f4e6a8c0b5e"
 SCHEDULE = (5_000, 30_000, 120_000)
 HOOK = Webhook(url="https://example.org/hook")
 ENDS = Webhook(url="https://example.org/ends", statuses=(TaskStatus.SUCCESS, TaskStatus.ERROR))
-DELIVERY = Delivery(
+DELIVERY = WebhookDelivery(
     key=DeliveryKey(TASK_ID, 2, "0"), url=HOOK.url, event_type=EventType.STARTED, create_time=NOW - 1_000
 )
 REFUSED = Answer(status=500, failure=Failure.STATUS)
@@ -110,7 +110,7 @@ def test_a_refused_delivery_is_tried_again_until_the_schedule_is_used_up() -> No
 def test_no_two_tasks_wait_for_the_same_time() -> None:
     others = [
         judge(
-            Delivery(key=DeliveryKey(TASK_ID, n, "0"), url="", event_type=EventType.STARTED, create_time=0),
+            WebhookDelivery(key=DeliveryKey(TASK_ID, n, "0"), url="", event_type=EventType.STARTED, create_time=0),
             REFUSED,
             0,
             SCHEDULE,

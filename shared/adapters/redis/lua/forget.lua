@@ -4,24 +4,35 @@
 -- KEYS[2]  list, its event log
 -- KEYS[3]  sorted set, the terminal tasks of the partition by the time until which they are kept
 -- KEYS[4]  set, the names of the partition's queues
--- KEYS[5 .. 4+m]  sorted sets that it may stand in
--- KEYS[5+m ..]  sorted sets that show whether its queue is in use, where it may stand as well
+-- KEYS[5]  hash, its webhook deliveries
+-- KEYS[6]  sorted set, the index of the tenant's webhook deliveries
+-- KEYS[7 .. 6+m]  sorted sets that it may stand in
+-- KEYS[7+m ..]  sorted sets that show whether its queue is in use, where it may stand as well
 -- ARGV[1]  the member that stands for the task in sorted sets
 -- ARGV[2]  the task's queue
--- ARGV[3]  the time until which it is kept, as the caller knows it: an id may be used again
+-- ARGV[3]  now: a task that is kept for longer is another than the caller took it for, since an id may be used again
 -- ARGV[4]  m
+-- ARGV[5]  when to look again at a task with webhooks that are still to be delivered
 --
--- Answers 1, or 0 when it is gone already or is another than the caller took it for.
+-- Answers 1, or 0 when it is gone already, is another, or has to stay.
 
-if redis.call('ZSCORE', KEYS[3], ARGV[1]) ~= ARGV[3] then
+local kept = redis.call('ZSCORE', KEYS[3], ARGV[1])
+if not kept or tonumber(kept) > tonumber(ARGV[3]) then
   return 0
 end
-redis.call('DEL', KEYS[1], KEYS[2])
+if tonumber(redis.call('HGET', KEYS[1], 'undelivered') or 0) > 0 then
+  redis.call('ZADD', KEYS[3], ARGV[5], ARGV[1])
+  return 0
+end
+for _, field in ipairs(redis.call('HKEYS', KEYS[5])) do
+  redis.call('ZREM', KEYS[6], ARGV[1] .. field)
+end
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[5])
 redis.call('ZREM', KEYS[3], ARGV[1])
 local in_use = false
-for i = 5, #KEYS do
+for i = 7, #KEYS do
   redis.call('ZREM', KEYS[i], ARGV[1])
-  in_use = in_use or (i > 4 + tonumber(ARGV[4]) and redis.call('EXISTS', KEYS[i]) == 1)
+  in_use = in_use or (i > 6 + tonumber(ARGV[4]) and redis.call('EXISTS', KEYS[i]) == 1)
 end
 if not in_use then
   redis.call('SREM', KEYS[4], ARGV[2])

@@ -1,0 +1,35 @@
+-- Take: a dispatcher takes up a lane, the deliveries of one task to one endpoint.
+--
+-- KEYS[1]  sorted set, the lanes of the partition by the time at which they are to be looked at
+-- KEYS[2]  hash, the task
+-- KEYS[3]  list, its event log
+-- KEYS[4]  hash, its deliveries     at/<endpoint> = the cursor; <sequence>/<endpoint> = a delivery
+-- ARGV[1]  the member that stands for the lane
+-- ARGV[2]  the endpoint
+-- ARGV[3]  now
+-- ARGV[4]  until when the lane is held
+-- ARGV[5]  how many events to read at most
+--
+-- Answers {cursor, asked, life, timers, events, deliveries of these events}, or nothing if the lane is not due.
+
+local due = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not due or tonumber(due) > tonumber(ARGV[3]) then
+  return false
+end
+local is = redis.call('HMGET', KEYS[2], 'asked', 'life', 'timers')
+if not is[1] then
+  redis.call('ZREM', KEYS[1], ARGV[1])
+  return false
+end
+redis.call('ZADD', KEYS[1], 'XX', ARGV[4], ARGV[1])
+local cursor = tonumber(redis.call('HGET', KEYS[4], 'at/' .. ARGV[2]) or 0)
+local events = redis.call('LRANGE', KEYS[3], cursor, cursor + tonumber(ARGV[5]) - 1)
+local known = {}
+if #events > 0 then
+  local fields = {}
+  for i = 1, #events do
+    fields[i] = string.format('%d/%s', cursor + i, ARGV[2])
+  end
+  known = redis.call('HMGET', KEYS[4], unpack(fields))
+end
+return {cursor, is[1], is[2], is[3], events, known}
