@@ -29,6 +29,9 @@ from gateway_service.use_cases.retry_task import RetryTask
 from gateway_service.use_cases.submit_task import SubmitTask
 from gateway_service.watch.follow import FollowTask
 from gateway_service.watch.hub import EventHub
+from gateway_service.watch.matching import FollowMatching
+from gateway_service.watch.named import FollowTasks
+from gateway_service.watch.patrol import Patrol
 from shared.adapters.rabbitmq import RabbitBroker
 from shared.adapters.redis import RedisRecord
 from shared.clock import RecordClock
@@ -48,6 +51,9 @@ if TYPE_CHECKING:
 
 CLOCK_SECONDS = 2.0
 CATCH_UP_SECONDS = 0.25
+PATROL_PAUSE_SECONDS = 0.5
+LATE_SECONDS = 2.0
+"""An event is recorded at most so long after its time, beyond the deadline of the append."""
 
 log = structlog.get_logger(__name__)
 
@@ -98,16 +104,21 @@ class Gateway:
         journal = Journal(record, self._clock, counting(broker.broadcast))
         limits = Limits(payload_bytes=settings.max_payload_bytes)
         dispatcher = Dispatcher(record, broker, journal, most_undispatched=settings.max_undispatched)
-        hub = EventHub(broker, most_feeds=settings.max_watches)
+        hub = EventHub(broker, most_watches=settings.max_watches)
+        patrol = Patrol(
+            record, record.catalogue, hub, self._clock, late=round((settings.store_deadline + LATE_SECONDS) * 1_000)
+        )
         sweeper = Sweeper(record, journal, dispatcher, self._clock, name=name)
         submit = SubmitTask(record, journal, dispatcher, self._clock, limits)
         follow = FollowTask(record, hub)
         servicer = TaskServicer(
-            submit,
-            RetryTask(record, submit),
-            GetTask(record),
-            CancelTask(record, journal, limits),
-            follow,
+            submit=submit,
+            retry=RetryTask(record, submit),
+            get=GetTask(record),
+            cancel=CancelTask(record, journal, limits),
+            follow=follow,
+            follow_tasks=FollowTasks(record, hub),
+            follow_matching=FollowMatching(record, hub, patrol),
             defaults=SubmissionDefaults(
                 retention=round(settings.retention * 1_000), timeout=round(settings.timeout * 1_000) or None
             ),
@@ -152,6 +163,7 @@ class Gateway:
         background = [
             asyncio.create_task(repeat("clock", CLOCK_SECONDS, self._synchronise)),
             asyncio.create_task(repeat("sweeper", ROUND_SECONDS, sweeper.sweep)),
+            asyncio.create_task(repeat("watches", PATROL_PAUSE_SECONDS, patrol.walk)),
             asyncio.create_task(repeat("dispatcher", CATCH_UP_SECONDS, dispatcher.catch_up)),
         ]
 

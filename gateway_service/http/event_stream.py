@@ -11,7 +11,7 @@ from starlette.responses import Response
 from gateway_service.faults import ShuttingDownError
 from gateway_service.http.json_message import to_json
 from gateway_service.rpc.errors import to_status
-from gateway_service.watch.follow import Heartbeat
+from gateway_service.watch.updates import Heartbeat
 from shared.codec import event_to_proto, task_to_proto
 from shared.domain.task import Task
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from gateway_service.watch.follow import Update
+    from gateway_service.watch.updates import Update
 
     Follow = Callable[[Callable[[Update], Awaitable[None]]], Awaitable[None]]
     IdOf = Callable[[str, int], str]

@@ -135,7 +135,7 @@ def fingerprint(request: task_service_pb2.SubmitTaskRequest | task_service_pb2.R
     return hashlib.blake2b(body, digest_size=16, person=_KINDS[type(request)]).digest()
 
 
-def heartbeat_seconds(request: task_service_pb2.WatchTaskRequest) -> float:
+def heartbeat_seconds(request: task_service_pb2.WatchTaskRequest | task_service_pb2.WatchTasksRequest) -> float:
     """The interval between heartbeats. Raises InvalidRequestError outside 1 second to 5 minutes."""
     if not request.HasField("heartbeat_interval"):
         return DEFAULT_HEARTBEAT

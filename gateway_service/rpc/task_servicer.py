@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 from gateway_service.faults import NotImplementedYetError
 from gateway_service.rpc.batches import Batches
+from gateway_service.rpc.filters import watched_filter
 from gateway_service.rpc.requests import after_sequence, fingerprint, heartbeat_seconds, read_submission
-from gateway_service.watch.follow import Heartbeat
+from gateway_service.watch.updates import Heartbeat
 from shared.codec import event_to_proto, task_to_proto
 from shared.domain.task import Task
 from taskcast.v1 import task_service_pb2 as pb
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
     from gateway_service.use_cases.get_task import GetTask
     from gateway_service.use_cases.retry_task import RetryTask
     from gateway_service.use_cases.submit_task import SubmitTask
-    from gateway_service.watch.follow import FollowTask, Update
+    from gateway_service.watch.follow import FollowTask
+    from gateway_service.watch.matching import FollowMatching
+    from gateway_service.watch.named import FollowTasks
+    from gateway_service.watch.updates import Update
 
     Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -36,12 +40,14 @@ class TaskServicer(rpc.TaskServiceServicer):
 
     def __init__(
         self,
+        *,
         submit: SubmitTask,
         retry: RetryTask,
         get: GetTask,
         cancel: CancelTask,
         follow: FollowTask,
-        *,
+        follow_tasks: FollowTasks,
+        follow_matching: FollowMatching,
         defaults: SubmissionDefaults,
     ) -> None:
         self._submit = submit
@@ -49,6 +55,8 @@ class TaskServicer(rpc.TaskServiceServicer):
         self._get = get
         self._cancel = cancel
         self._follow = follow
+        self._follow_tasks = follow_tasks
+        self._follow_matching = follow_matching
         self._defaults = defaults
         self._batches = Batches(submit, get, cancel, defaults)
 
@@ -97,8 +105,16 @@ class TaskServicer(rpc.TaskServiceServicer):
         _not_served("ListTasks")
 
     async def WatchTasks(self, request: pb.WatchTasksRequest, context: Context) -> None:
-        """Not served yet."""
-        _not_served("WatchTasks")
+        """Send the updates of many tasks: of those named until all have ended, of those that match for ever."""
+
+        async def send(update: Update) -> None:
+            await context.write(watch_many_response(update))
+
+        heartbeat = heartbeat_seconds(request)
+        if wanted := watched_filter(request):
+            await self._follow_matching(TENANT, wanted, heartbeat=heartbeat, send=send)
+        else:
+            await self._follow_tasks(TENANT, request.task_ids, heartbeat=heartbeat, send=send)
 
     async def BatchSubmitTasks(
         self, request: pb.BatchSubmitTasksRequest, context: Context
@@ -124,6 +140,15 @@ def watch_response(update: Update) -> pb.WatchTaskResponse:
     if isinstance(update, Task):
         return pb.WatchTaskResponse(snapshot=task_to_proto(update))
     return pb.WatchTaskResponse(event=event_to_proto(update))
+
+
+def watch_many_response(update: Update) -> pb.WatchTasksResponse:
+    """The message of one update of a watch of many tasks: a snapshot has no payload and no result."""
+    if isinstance(update, Heartbeat):
+        return pb.WatchTasksResponse(heartbeat=pb.Heartbeat(sequence=update.sequence))
+    if isinstance(update, Task):
+        return pb.WatchTasksResponse(snapshot=task_to_proto(update, payload=False, result=False))
+    return pb.WatchTasksResponse(event=event_to_proto(update))
 
 
 def _not_served(method: str) -> NoReturn:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from shared.domain.submission import Violation, label_violations, name_violations
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from shared.domain.submission import Limits
     from shared.domain.task import Millis, Task, TaskStatus
 
 
@@ -37,3 +40,15 @@ class TaskFilter:
             and (self.created_before is None or task.create_time < self.created_before)
             and all(spec.labels.get(key) == value for key, value in self.labels.items())
         )
+
+
+def violations(wanted: TaskFilter, limits: Limits) -> Iterator[Violation]:
+    """What is wrong with a filter: what no task can have. Paths begin with `filter`."""
+    if wanted.type:
+        yield from name_violations("filter.type", wanted.type, limits.type_length)
+    if wanted.queue:
+        yield from name_violations("filter.queue", wanted.queue, limits.queue_length)
+    yield from label_violations(wanted.labels, limits, "filter.labels")
+    after, before = wanted.created_after, wanted.created_before
+    if after is not None and before is not None and after >= before:
+        yield Violation("filter.create_time_before", "must be later than create_time_after")

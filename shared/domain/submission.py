@@ -86,10 +86,10 @@ def violations(spec: TaskSpec, limits: Limits, now: Millis, reach: Reach = _PUBL
     `reach` says where its webhooks may go.
     """
     return [
-        *_name("type", spec.type, limits.type_length),
+        *name_violations("type", spec.type, limits.type_length),
         *_payload(spec.payload, limits),
-        *_labels(spec.labels, limits),
-        *_name("queue", spec.queue, limits.queue_length),
+        *label_violations(spec.labels, limits),
+        *name_violations("queue", spec.queue, limits.queue_length),
         *_schedule_time(spec.schedule_time, now),
         *_durations(spec),
         *_retry_policy(spec.retry_policy, limits),
@@ -97,7 +97,8 @@ def violations(spec: TaskSpec, limits: Limits, now: Millis, reach: Reach = _PUBL
     ]
 
 
-def _name(field: str, value: str, longest: int) -> Iterator[Violation]:
+def name_violations(field: str, value: str, longest: int) -> Iterator[Violation]:
+    """What is wrong with the name of a type or a queue."""
     if not value:
         yield Violation(field, "must not be empty")
     elif len(value) > longest:
@@ -115,12 +116,13 @@ def _payload(payload: bytes | None, limits: Limits) -> Iterator[Violation]:
         )
 
 
-def _labels(labels: Mapping[str, str], limits: Limits) -> Iterator[Violation]:
+def label_violations(labels: Mapping[str, str], limits: Limits, path: str = "labels") -> Iterator[Violation]:
+    """What is wrong with labels, in the field that `path` leads to."""
     if len(labels) > limits.labels:
-        yield Violation("labels", f"must have at most {limits.labels} entries, has {len(labels)}")
+        yield Violation(path, f"must have at most {limits.labels} entries, has {len(labels)}")
         return
     for key, value in labels.items():
-        field = f"labels[{key[:80]!r}]"
+        field = f"{path}[{key[:80]!r}]"
         if not key or len(key) > limits.label_key_length or not NAME.fullmatch(key):
             yield Violation(
                 field,

@@ -561,11 +561,11 @@ class WatchTasksRequest(_message.Message):
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The tasks to follow: 1 .. 1,000 different ids."""
+        """The tasks to follow: 1 .. 1,000 different ids; one that is there twice is refused."""
 
     @_builtins.property
     def filter(self) -> Global___TaskFilter:
-        """Follow all tasks that match, from now on. An empty filter follows all."""
+        """Follow all tasks that match, from now on. A filter that is given but empty follows all."""
 
     @_builtins.property
     def heartbeat_interval(self) -> _duration_pb2.Duration:
@@ -601,11 +601,11 @@ class WatchTasksResponse(_message.Message):
 
     @_builtins.property
     def event(self) -> _task_pb2.TaskEvent:
-        """A change of one of the tasks."""
+        """A change of one of the tasks, with the result where it is the last of one that succeeded."""
 
     @_builtins.property
     def heartbeat(self) -> Global___Heartbeat:
-        """Nothing is new; the watch is alive."""
+        """Nothing is new; the watch is alive. The first message of a watch by filter."""
 
     def __init__(
         self,

@@ -211,16 +211,25 @@ class TaskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchTasks(self, request, context):
-        """Follows many tasks on one stream: up to 1,000 by id, or all that a filter matches.
+        """Follows many tasks on one stream: up to 1,000 by id, or all that a filter matches. Per task the promises are those
+        of WatchTask: events in the order of their sequence, none twice, none skipped but a PROGRESSED that a newer one has
+        overtaken. Between tasks there is no order. There is no after_sequence.
 
-        By ids: one snapshot of each, then the events of all; ends with OK when all have finished. By filter: every event
-        from now on of tasks that match, without end. Per task the promises are those of WatchTask; between tasks there
-        is no order. Snapshots leave payload and result out.
-        There is no after_sequence: after a broken connection watch again and compare the snapshots' sequences.
+        By ids: one snapshot of each, finished ones included, then the events of all; ends with OK when all have finished.
+        If only one of them does not exist nothing is sent. After a broken connection watch again those that have not
+        finished, and compare the snapshots' sequences with the last ones seen.
+
+        By filter: events from now on, without end. First a heartbeat is sent: of what is recorded after it nothing is
+        missed; some that was recorded just before it may come, too. An event is delivered if its task matches the filter
+        before the event or after it. So of a filter by status one also sees the event by which a task leaves it; all else
+        that a filter asks for never changes. After a broken connection list the tasks once the first heartbeat has come.
+        A watcher that reads so slowly that events would be missing is not told the rest but ended with WATCH_BEHIND.
 
         Errors: INVALID_ARGUMENT (INVALID_REQUEST) if neither or both of task_ids and filter are given, for more than
-        1,000 ids, one twice or a malformed one; NOT_FOUND (TASK_NOT_FOUND, TASK_EXPIRED) with the ids in the metadata
-        task_ids; RESOURCE_EXHAUSTED (TOO_MANY_WATCHES); UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN).
+        1,000 ids, one twice or a malformed one, or a malformed filter; NOT_FOUND (TASK_NOT_FOUND) with the ids, a hundred
+        of them at most, in the metadata task_ids, comma-separated; NOT_FOUND (TASK_EXPIRED) in mid-stream if a task is
+        gone before its end could be sent; RESOURCE_EXHAUSTED (TOO_MANY_WATCHES); ABORTED (WATCH_BEHIND): list the tasks,
+        and watch anew; UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -113,16 +113,25 @@ class TaskServiceStub:
     (STORE_UNAVAILABLE, SHUTTING_DOWN), also in mid-stream: resume.
     """
     WatchTasks: _grpc.UnaryStreamMultiCallable[_task_service_pb2.WatchTasksRequest, _task_service_pb2.WatchTasksResponse]
-    """Follows many tasks on one stream: up to 1,000 by id, or all that a filter matches.
+    """Follows many tasks on one stream: up to 1,000 by id, or all that a filter matches. Per task the promises are those
+    of WatchTask: events in the order of their sequence, none twice, none skipped but a PROGRESSED that a newer one has
+    overtaken. Between tasks there is no order. There is no after_sequence.
 
-    By ids: one snapshot of each, then the events of all; ends with OK when all have finished. By filter: every event
-    from now on of tasks that match, without end. Per task the promises are those of WatchTask; between tasks there
-    is no order. Snapshots leave payload and result out.
-    There is no after_sequence: after a broken connection watch again and compare the snapshots' sequences.
+    By ids: one snapshot of each, finished ones included, then the events of all; ends with OK when all have finished.
+    If only one of them does not exist nothing is sent. After a broken connection watch again those that have not
+    finished, and compare the snapshots' sequences with the last ones seen.
+
+    By filter: events from now on, without end. First a heartbeat is sent: of what is recorded after it nothing is
+    missed; some that was recorded just before it may come, too. An event is delivered if its task matches the filter
+    before the event or after it. So of a filter by status one also sees the event by which a task leaves it; all else
+    that a filter asks for never changes. After a broken connection list the tasks once the first heartbeat has come.
+    A watcher that reads so slowly that events would be missing is not told the rest but ended with WATCH_BEHIND.
 
     Errors: INVALID_ARGUMENT (INVALID_REQUEST) if neither or both of task_ids and filter are given, for more than
-    1,000 ids, one twice or a malformed one; NOT_FOUND (TASK_NOT_FOUND, TASK_EXPIRED) with the ids in the metadata
-    task_ids; RESOURCE_EXHAUSTED (TOO_MANY_WATCHES); UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN).
+    1,000 ids, one twice or a malformed one, or a malformed filter; NOT_FOUND (TASK_NOT_FOUND) with the ids, a hundred
+    of them at most, in the metadata task_ids, comma-separated; NOT_FOUND (TASK_EXPIRED) in mid-stream if a task is
+    gone before its end could be sent; RESOURCE_EXHAUSTED (TOO_MANY_WATCHES); ABORTED (WATCH_BEHIND): list the tasks,
+    and watch anew; UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN).
     """
     BatchSubmitTasks: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.BatchSubmitTasksRequest, _task_service_pb2.BatchSubmitTasksResponse]
     """Submits up to 1,000 tasks, together at most 4 MiB. Each is recorded or refused by itself: one bad item spoils no
@@ -233,16 +242,25 @@ class TaskServiceAsyncStub(TaskServiceStub):
     (STORE_UNAVAILABLE, SHUTTING_DOWN), also in mid-stream: resume.
     """
     WatchTasks: _aio.UnaryStreamMultiCallable[_task_service_pb2.WatchTasksRequest, _task_service_pb2.WatchTasksResponse]  # type: ignore[assignment]
-    """Follows many tasks on one stream: up to 1,000 by id, or all that a filter matches.
+    """Follows many tasks on one stream: up to 1,000 by id, or all that a filter matches. Per task the promises are those
+    of WatchTask: events in the order of their sequence, none twice, none skipped but a PROGRESSED that a newer one has
+    overtaken. Between tasks there is no order. There is no after_sequence.
 
-    By ids: one snapshot of each, then the events of all; ends with OK when all have finished. By filter: every event
-    from now on of tasks that match, without end. Per task the promises are those of WatchTask; between tasks there
-    is no order. Snapshots leave payload and result out.
-    There is no after_sequence: after a broken connection watch again and compare the snapshots' sequences.
+    By ids: one snapshot of each, finished ones included, then the events of all; ends with OK when all have finished.
+    If only one of them does not exist nothing is sent. After a broken connection watch again those that have not
+    finished, and compare the snapshots' sequences with the last ones seen.
+
+    By filter: events from now on, without end. First a heartbeat is sent: of what is recorded after it nothing is
+    missed; some that was recorded just before it may come, too. An event is delivered if its task matches the filter
+    before the event or after it. So of a filter by status one also sees the event by which a task leaves it; all else
+    that a filter asks for never changes. After a broken connection list the tasks once the first heartbeat has come.
+    A watcher that reads so slowly that events would be missing is not told the rest but ended with WATCH_BEHIND.
 
     Errors: INVALID_ARGUMENT (INVALID_REQUEST) if neither or both of task_ids and filter are given, for more than
-    1,000 ids, one twice or a malformed one; NOT_FOUND (TASK_NOT_FOUND, TASK_EXPIRED) with the ids in the metadata
-    task_ids; RESOURCE_EXHAUSTED (TOO_MANY_WATCHES); UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN).
+    1,000 ids, one twice or a malformed one, or a malformed filter; NOT_FOUND (TASK_NOT_FOUND) with the ids, a hundred
+    of them at most, in the metadata task_ids, comma-separated; NOT_FOUND (TASK_EXPIRED) in mid-stream if a task is
+    gone before its end could be sent; RESOURCE_EXHAUSTED (TOO_MANY_WATCHES); ABORTED (WATCH_BEHIND): list the tasks,
+    and watch anew; UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN).
     """
     BatchSubmitTasks: _aio.UnaryUnaryMultiCallable[_task_service_pb2.BatchSubmitTasksRequest, _task_service_pb2.BatchSubmitTasksResponse]  # type: ignore[assignment]
     """Submits up to 1,000 tasks, together at most 4 MiB. Each is recorded or refused by itself: one bad item spoils no
@@ -392,16 +410,25 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _task_service_pb2.WatchTasksRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_task_service_pb2.WatchTasksResponse], _abc.AsyncIterator[_task_service_pb2.WatchTasksResponse], _abc.Awaitable[None]]:
-        """Follows many tasks on one stream: up to 1,000 by id, or all that a filter matches.
+        """Follows many tasks on one stream: up to 1,000 by id, or all that a filter matches. Per task the promises are those
+        of WatchTask: events in the order of their sequence, none twice, none skipped but a PROGRESSED that a newer one has
+        overtaken. Between tasks there is no order. There is no after_sequence.
 
-        By ids: one snapshot of each, then the events of all; ends with OK when all have finished. By filter: every event
-        from now on of tasks that match, without end. Per task the promises are those of WatchTask; between tasks there
-        is no order. Snapshots leave payload and result out.
-        There is no after_sequence: after a broken connection watch again and compare the snapshots' sequences.
+        By ids: one snapshot of each, finished ones included, then the events of all; ends with OK when all have finished.
+        If only one of them does not exist nothing is sent. After a broken connection watch again those that have not
+        finished, and compare the snapshots' sequences with the last ones seen.
+
+        By filter: events from now on, without end. First a heartbeat is sent: of what is recorded after it nothing is
+        missed; some that was recorded just before it may come, too. An event is delivered if its task matches the filter
+        before the event or after it. So of a filter by status one also sees the event by which a task leaves it; all else
+        that a filter asks for never changes. After a broken connection list the tasks once the first heartbeat has come.
+        A watcher that reads so slowly that events would be missing is not told the rest but ended with WATCH_BEHIND.
 
         Errors: INVALID_ARGUMENT (INVALID_REQUEST) if neither or both of task_ids and filter are given, for more than
-        1,000 ids, one twice or a malformed one; NOT_FOUND (TASK_NOT_FOUND, TASK_EXPIRED) with the ids in the metadata
-        task_ids; RESOURCE_EXHAUSTED (TOO_MANY_WATCHES); UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN).
+        1,000 ids, one twice or a malformed one, or a malformed filter; NOT_FOUND (TASK_NOT_FOUND) with the ids, a hundred
+        of them at most, in the metadata task_ids, comma-separated; NOT_FOUND (TASK_EXPIRED) in mid-stream if a task is
+        gone before its end could be sent; RESOURCE_EXHAUSTED (TOO_MANY_WATCHES); ABORTED (WATCH_BEHIND): list the tasks,
+        and watch anew; UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN).
         """
 
     @_abc_1.abstractmethod

@@ -261,6 +261,67 @@ def test_a_bad_watch_is_refused_by_the_name_of_the_field(
     _expect_invalid(_refusal(lambda: list(grpc_stub.WatchTask(request_, timeout=10))), field)
 
 
+def _watch(**fields: Any) -> task_service_pb2.WatchTasksRequest:
+    return task_service_pb2.WatchTasksRequest(**fields)
+
+
+def _filter(**fields: Any) -> task_service_pb2.WatchTasksRequest:
+    return _watch(filter=task_service_pb2.TaskFilter(**fields))
+
+
+WATCHES_OF_MANY: dict[str, tuple[task_service_pb2.WatchTasksRequest, str]] = {
+    "1,001 ids": (_watch(task_ids=[UNKNOWN] * 1_001), "task_ids"),
+    "an id twice": (_watch(task_ids=[UNKNOWN, UNKNOWN]), "task_ids[1]"),
+    "an id that is none": (_watch(task_ids=[UNKNOWN, "the other"]), "task_ids[1]"),
+    "an empty id": (_watch(task_ids=[""]), "task_ids[0]"),
+    "a heartbeat of 0.1 s": (
+        _watch(filter=task_service_pb2.TaskFilter(), heartbeat_interval=Duration(nanos=100_000_000)),
+        "heartbeat_interval",
+    ),
+    "a status that is none": (_filter(statuses=[task_pb2.TASK_STATUS_SUCCESS, 99]), "filter.statuses[1]"),
+    "the unspecified status": (_filter(statuses=[task_pb2.TASK_STATUS_UNSPECIFIED]), "filter.statuses[0]"),
+    "statuses without end": (_filter(statuses=[task_pb2.TASK_STATUS_SUCCESS] * 1_000), "filter.statuses"),
+    "an over-long type": (_filter(type="t" * 129), "filter.type"),
+    "a type with a wildcard": (_filter(type="report.*"), "filter.type"),
+    "an over-long queue": (_filter(queue="q" * 65), "filter.queue"),
+    "a queue with a line end": (_filter(queue="a\n"), "filter.queue"),
+    "33 labels": (_filter(labels={f"k{number}": "v" for number in range(33)}), "filter.labels"),
+    "a label without a key": (_filter(labels={"": "v"}), "filter.labels['']"),
+    "a label with an over-long value": (_filter(labels={"k": "v" * 256}), "filter.labels['k']"),
+    "a time with bad nanos": (
+        _filter(create_time_after=Timestamp(seconds=1, nanos=1_000_000_000)),
+        "filter.create_time_after",
+    ),
+    "a time before that is not later than the time after": (
+        _filter(create_time_after=_in_years(0), create_time_before=_in_years(-1)),
+        "filter.create_time_before",
+    ),
+}
+
+
+@pytest.mark.parametrize(("request_", "field"), WATCHES_OF_MANY.values(), ids=WATCHES_OF_MANY)
+def test_a_bad_watch_of_many_is_refused_by_the_name_of_the_field(
+    grpc_stub: Any, request_: task_service_pb2.WatchTasksRequest, field: str
+) -> None:
+    _expect_invalid(_refusal(lambda: list(grpc_stub.WatchTasks(request_, timeout=10))), field)
+
+
+@pytest.mark.parametrize(
+    "request_", [_watch(), _watch(task_ids=[UNKNOWN], filter=task_service_pb2.TaskFilter())], ids=["neither", "both"]
+)
+def test_a_watch_of_many_is_by_ids_or_by_filter(grpc_stub: Any, request_: task_service_pb2.WatchTasksRequest) -> None:
+    problem = _refusal(lambda: list(grpc_stub.WatchTasks(request_, timeout=10)))
+    assert (problem.code, problem.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+    assert problem.fields == ("task_ids", "filter")
+
+
+def test_of_a_thousand_bad_ids_so_many_are_named_as_an_answer_can_hold(grpc_stub: Any) -> None:
+    request = _watch(task_ids=["none"] * 1_000)
+    problem = _refusal(lambda: list(grpc_stub.WatchTasks(request, timeout=10)))
+    assert (problem.code, problem.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+    assert problem.fields == tuple(f"task_ids[{index}]" for index in range(20))
+
+
 def test_an_over_long_reason_to_cancel_is_refused(grpc_stub: Any) -> None:
     request = task_service_pb2.CancelTaskRequest(task_id=UNKNOWN, reason="r" * 1_025)
     _expect_invalid(_refusal(lambda: grpc_stub.CancelTask(request, timeout=10)), "reason")
@@ -312,6 +373,7 @@ def test_an_unknown_task_is_not_found(grpc_stub: Any) -> None:
         lambda: grpc_stub.CancelTask(task_service_pb2.CancelTaskRequest(task_id=UNKNOWN), timeout=10),
         lambda: grpc_stub.RetryTask(task_service_pb2.RetryTaskRequest(task_id=UNKNOWN), timeout=10),
         lambda: list(grpc_stub.WatchTask(task_service_pb2.WatchTaskRequest(task_id=UNKNOWN), timeout=10)),
+        lambda: list(grpc_stub.WatchTasks(_watch(task_ids=[UNKNOWN]), timeout=10)),
     ):
         problem = _refusal(call)
         assert problem.code is grpc.StatusCode.NOT_FOUND
@@ -320,7 +382,6 @@ def test_an_unknown_task_is_not_found(grpc_stub: Any) -> None:
 
 NOT_SERVED: dict[str, Any] = {
     "ListTasks": task_service_pb2.ListTasksRequest(),
-    "WatchTasks": task_service_pb2.WatchTasksRequest(),
     "ListQueues": admin_service_pb2.ListQueuesRequest(),
     "ListWorkers": admin_service_pb2.ListWorkersRequest(),
     "ListWebhookDeliveries": admin_service_pb2.ListWebhookDeliveriesRequest(),
@@ -332,12 +393,7 @@ NOT_SERVED: dict[str, Any] = {
 def test_a_method_that_is_not_served_yet_says_so(grpc_stub: Any, grpc_channel: grpc.Channel, method: str) -> None:
     admin = admin_service_pb2_grpc.AdminServiceStub(grpc_channel)
     stub = grpc_stub if hasattr(grpc_stub, method) else admin
-
-    def call() -> Any:
-        answer = getattr(stub, method)(NOT_SERVED[method], timeout=10)
-        return list(answer) if method == "WatchTasks" else answer
-
-    problem = _refusal(call)
+    problem = _refusal(lambda: getattr(stub, method)(NOT_SERVED[method], timeout=10))
     assert problem.code is grpc.StatusCode.UNIMPLEMENTED
     assert (problem.domain, problem.reason) == ("taskcast", "NOT_IMPLEMENTED")
     assert method in problem.message
