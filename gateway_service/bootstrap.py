@@ -110,13 +110,12 @@ class Gateway:
         )
         sweeper = Sweeper(record, journal, dispatcher, self._clock, name=name)
         submit = SubmitTask(record, journal, dispatcher, self._clock, limits)
-        follow = FollowTask(record, hub)
         servicer = TaskServicer(
             submit=submit,
             retry=RetryTask(record, submit),
             get=GetTask(record),
             cancel=CancelTask(record, journal, limits),
-            follow=follow,
+            follow=FollowTask(record, hub),
             follow_tasks=FollowTasks(record, hub),
             follow_matching=FollowMatching(record, hub, patrol),
             defaults=SubmissionDefaults(
@@ -140,12 +139,12 @@ class Gateway:
             self._http = HttpServer(
                 build_app(
                     servicer,
-                    follow,
                     self._readiness,
                     bodies=BodyReader(
                         most=settings.max_payload_bytes + MESSAGE_OVERHEAD, deadline=settings.call_deadline
                     ),
                     bound=bound,
+                    limits=limits,
                     origins=settings.cors_origins,
                 ),
                 listen=settings.http_listen,

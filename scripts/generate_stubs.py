@@ -6,7 +6,8 @@
     python scripts/generate_stubs.py --baseline main  and for `buf breaking --against build/buf/baseline`
 
 The messages of a ``.proto`` file become one module, its services another, each with its ``.pyi``. They depend
-on nothing but the contract and the versions of grpcio-tools and mypy-protobuf. ``buf`` looks for what the
+on nothing but the contract and the versions of grpcio-tools and mypy-protobuf. The comments, which descriptors
+do not keep, become ``comments.json``: full names and what stands above them. ``buf`` looks for what the
 contract imports in ``build/buf/``, which this script fills and git ignores.
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -23,12 +25,18 @@ import zipfile
 from importlib.metadata import distribution
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from google.protobuf import descriptor_pb2
 from grpc_tools import protoc  # type: ignore[import-untyped]  # nobody has typed it
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
 STUBS = Path("taskcast", "v1")
+COMMENTS = STUBS / "comments.json"
 BUILD = ROOT / "build" / "buf"
 # Where buf.yaml says that the imports are, in the checkout and in a baseline alike.
 IMPORTS = Path("build", "buf", "imports")
@@ -71,7 +79,9 @@ def generate() -> dict[Path, bytes]:
         out.mkdir()
         copy_imports(PROTOS, imports)
         _compile(imports, out)
-        return {path.relative_to(out): _finished(path, out) for path in sorted(out.rglob("*.py*"))}
+        stubs = {path.relative_to(out): _finished(path, out) for path in sorted(out.rglob("*.py*"))}
+        described = descriptor_pb2.FileDescriptorSet.FromString((out / "contract.binpb").read_bytes())
+        return {**stubs, COMMENTS: _comments_of(described)}
 
 
 def stale_stubs() -> dict[Path, str]:
@@ -142,7 +152,8 @@ def _arguments() -> argparse.Namespace:
 
 def _compile(imports: Path, out: Path) -> None:
     contract = sorted(PROTOS.rglob("*.proto"))
-    _protoc(contract, imports, f"--python_out={out}", _mypy_plugin("mypy"), f"--mypy_out=quiet:{out}")
+    described = (f"--descriptor_set_out={out / 'contract.binpb'}", "--include_source_info")
+    _protoc(contract, imports, f"--python_out={out}", _mypy_plugin("mypy"), f"--mypy_out=quiet:{out}", *described)
     services = [path for path in contract if _SERVICE.search(path.read_text(encoding="utf-8"))]
     grpc_outputs = (f"--grpc_python_out={out}", _mypy_plugin("mypy_grpc"), f"--mypy_grpc_out=quiet:{out}")
     _protoc(services, imports, *grpc_outputs)
@@ -184,12 +195,37 @@ def _finished(path: Path, out: Path) -> bytes:
     return text.encode()
 
 
+def _comments_of(described: descriptor_pb2.FileDescriptorSet) -> bytes:
+    """Return what stands above each message, field, enum, value, service and method, by its full name."""
+    comments = {}
+    for file in described.file:
+        for location in file.source_code_info.location:
+            if location.leading_comments and (name := _name_at(file, list(location.path))):
+                lines = location.leading_comments.rstrip().split("\n")
+                comments[f"{file.package}.{name}"] = "\n".join(line.removeprefix(" ").rstrip() for line in lines)
+    return (json.dumps(comments, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def _name_at(file: descriptor_pb2.FileDescriptorProto, path: list[int]) -> str:
+    """Return the name, below the package, of what a path of source info leads to; empty for what has none."""
+    at: Message = file
+    names = []
+    while path:
+        field = at.DESCRIPTOR.fields_by_number[path.pop(0)]
+        if not path or not field.is_repeated:
+            return ""
+        at = getattr(at, field.name)[path.pop(0)]
+        names.append(getattr(at, "name", ""))
+    return ".".join(names)
+
+
 def _imports_of(proto: Path) -> list[str]:
     return _IMPORT.findall(proto.read_text(encoding="utf-8"))
 
 
 def _present() -> list[Path]:
-    return sorted(path.relative_to(ROOT) for path in (ROOT / STUBS).glob("*_pb2*.py*"))
+    made = [*(ROOT / STUBS).glob("*_pb2*.py*"), *(ROOT / STUBS).glob("comments.json")]
+    return sorted(path.relative_to(ROOT) for path in made)
 
 
 def _write(stubs: dict[Path, bytes]) -> None:

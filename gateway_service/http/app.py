@@ -16,8 +16,9 @@ from gateway_service.http.calls import CALLS, IDEMPOTENCY_KEY, CallEndpoint
 from gateway_service.http.faults import MethodNotAllowedError, RouteNotFoundError
 from gateway_service.http.guard import Guard
 from gateway_service.http.measuring import ROUTE, Measuring
+from gateway_service.http.openapi.pages import description_pages
 from gateway_service.http.probes import Readyz
-from gateway_service.http.streams import LAST_EVENT_ID, TaskStream
+from gateway_service.http.streams import LAST_EVENT_ID, STREAMS, StreamEndpoint
 from shared.metrics_app import livez, metrics
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from gateway_service.http.body import BodyReader
     from gateway_service.readiness import Readiness
     from gateway_service.rpc.task_servicer import TaskServicer
-    from gateway_service.watch.follow import FollowTask
+    from shared.domain.submission import Limits
 
     Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -39,11 +40,11 @@ STATIC = Path(__file__).parent / "static"
 
 def build_app(
     tasks: TaskServicer,
-    follow: FollowTask,
     readiness: Readiness,
     *,
     bodies: BodyReader,
     bound: CallBound,
+    limits: Limits,
     origins: Sequence[str],
 ) -> Starlette:
     """The ASGI application of one gateway. `origins`: other sites whose pages may use it."""
@@ -51,12 +52,13 @@ def build_app(
     for call in CALLS:
         endpoint = CallEndpoint(call, getattr(tasks, call.rpc), bodies, bound)
         routes.setdefault(call.path, {}).update(_get(endpoint) if call.verb == "GET" else {call.verb: endpoint})
-    # Without HEAD, which would wait for the end of a stream that has none.
-    routes["/tasks/{task_id}/stream"] = {"GET": TaskStream(follow)}
+    # A stream has no HEAD, which would wait for an end that may never come.
+    for stream in STREAMS:
+        routes[stream.path] = {"GET": StreamEndpoint(stream, getattr(tasks, stream.rpc))}
     routes["/livez"] = _get(livez)
     routes["/readyz"] = _get(Readyz(readiness))
     routes["/metrics"] = _get(metrics)
-    for path, asset in load_assets(STATIC).items():
+    for path, asset in {**load_assets(STATIC), **description_pages(limits)}.items():
         routes[path] = _get(asset.respond)
     app = Starlette(
         routes=[_route(path, by_method) for path, by_method in routes.items()],

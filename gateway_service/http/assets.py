@@ -1,4 +1,4 @@
-"""The files of the dashboard, held in memory: few, small, and nothing else of the disk within reach."""
+"""Files held in memory: few, small, and nothing else of the disk within reach."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import mimetypes
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from starlette.responses import Response
 
@@ -33,6 +33,21 @@ class Asset:
     """None where compression would gain nothing."""
     headers: dict[str, str]
 
+    @classmethod
+    def of(cls, content: bytes, kind: str, *, forever: bool = False) -> Self:
+        """A file of a media type. `forever`: its name changes with its content, so a client need not ask again."""
+        return cls(
+            content,
+            gzip.compress(content, mtime=0) if kind.startswith(COMPRESSED) else None,
+            {
+                "Content-Type": f"{kind}; charset=utf-8" if kind.startswith("text/") else kind,
+                "Cache-Control": "public, max-age=31536000, immutable" if forever else "no-cache",
+                "Content-Security-Policy": PAGE_POLICY,
+                "ETag": f'"{hashlib.blake2b(content, digest_size=12).hexdigest()}"',
+                "Vary": "Accept-Encoding",
+            },
+        )
+
     async def respond(self, request: Request) -> Response:
         """The file, or 304 if the client has it."""
         if self.headers["ETag"] in request.headers.get("if-none-match", ""):
@@ -48,27 +63,9 @@ def load_assets(folder: Path) -> dict[str, Asset]:
     for file in sorted(folder.rglob("*")):
         if file.is_file() and not file.name.startswith("."):
             path = f"/{file.relative_to(folder).as_posix()}"
-            found[path] = asset = _load(file, path)
+            kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+            # The name of a file below assets/ holds a hash of its content.
+            found[path] = asset = Asset.of(file.read_bytes(), kind, forever=path.startswith("/assets/"))
             if file.name == "index.html":
                 found[path.removesuffix("index.html")] = asset
     return found
-
-
-def _load(file: Path, path: str) -> Asset:
-    content = file.read_bytes()
-    kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-    if kind.startswith("text/"):
-        kind += "; charset=utf-8"
-    # The name of a file below assets/ holds a hash of its content.
-    forever = path.startswith("/assets/")
-    return Asset(
-        content,
-        gzip.compress(content, mtime=0) if kind.startswith(COMPRESSED) else None,
-        {
-            "Content-Type": kind,
-            "Cache-Control": "public, max-age=31536000, immutable" if forever else "no-cache",
-            "Content-Security-Policy": PAGE_POLICY,
-            "ETag": f'"{hashlib.blake2b(content, digest_size=12).hexdigest()}"',
-            "Vary": "Accept-Encoding",
-        },
-    )

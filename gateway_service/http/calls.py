@@ -10,7 +10,7 @@ from google.protobuf import descriptor_pool, message_factory
 from gateway_service.faults import InvalidRequestError
 from gateway_service.http.answers import message_response
 from gateway_service.http.json_message import put_json
-from gateway_service.http.query import Query
+from gateway_service.http.query import read_query
 from shared.domain.submission import Violation
 
 if TYPE_CHECKING:
@@ -23,13 +23,17 @@ if TYPE_CHECKING:
 
     from gateway_service.call_bound import CallBound
     from gateway_service.http.body import BodyReader
+    from gateway_service.http.query import Parameter
 
     Method = Callable[[Any, Any], Awaitable[Message]]
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One unary RPC as a route. What is in braces in `path` is a field of the request; the body holds the others."""
+    """One unary RPC as a route.
+
+    What is in braces in `path` is a field of the request; the body, or the query of a GET, holds the others.
+    """
 
     verb: str
     path: str
@@ -38,6 +42,7 @@ class Call:
     status: int = 200
     creates: bool = False
     """Whether the answer's task is new: then its place is named in `Location`."""
+    query: tuple[Parameter, ...] = ()
 
     @property
     def method(self) -> MethodDescriptor:
@@ -55,11 +60,14 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 
 CALLS = (
     Call("POST", "/tasks", "TaskService", "SubmitTask", status=202, creates=True),
+    Call("POST", "/tasks/batch", "TaskService", "BatchSubmitTasks"),
+    Call("POST", "/tasks/batch/get", "TaskService", "BatchGetTasks"),
+    Call("POST", "/tasks/batch/cancel", "TaskService", "BatchCancelTasks"),
     Call("GET", "/tasks/{task_id}", "TaskService", "GetTask"),
     Call("POST", "/tasks/{task_id}/cancel", "TaskService", "CancelTask"),
     Call("POST", "/tasks/{task_id}/retry", "TaskService", "RetryTask", status=202, creates=True),
 )
-"""Every unary RPC that is served here."""
+"""Every unary RPC that is served here. Of two paths that match, the first is taken."""
 
 
 class CallEndpoint:
@@ -74,8 +82,8 @@ class CallEndpoint:
 
     async def __call__(self, request: Request) -> Response:
         """Read the request, call, and write the answer."""
-        Query(request)
-        value = {} if self._call.verb == "GET" else await self._bodies.read(request)
+        query = read_query(request, self._call.query)
+        value = query if self._call.verb == "GET" else await self._bodies.read(request)
         message = self._read(value, request)
         async with self._bound.one():
             # No unary method of ours looks at its context, which only gRPC has.

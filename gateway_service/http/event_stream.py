@@ -5,25 +5,21 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import structlog
 from starlette.responses import Response
 
 from gateway_service.faults import ShuttingDownError
 from gateway_service.http.json_message import to_json
 from gateway_service.rpc.errors import to_status
-from gateway_service.watch.updates import Heartbeat
-from shared.codec import event_to_proto, task_to_proto
-from shared.domain.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from starlette.types import Receive, Scope, Send
 
-    from gateway_service.watch.updates import Update
+    from taskcast.v1 import task_service_pb2 as pb
 
-    Follow = Callable[[Callable[[Update], Awaitable[None]]], Awaitable[None]]
-    IdOf = Callable[[str, int], str]
+    Update = pb.WatchTaskResponse | pb.WatchTasksResponse
+    Write = Callable[[Update], Awaitable[None]]
 
 RETRY_MILLIS = 1_000
 """How long a browser's EventSource waits before it comes back."""
@@ -33,58 +29,53 @@ HEADERS = [
     (b"x-accel-buffering", b"no"),  # nginx would hold events back.
 ]
 
-log = structlog.get_logger(__name__)
-
-
-def frame(event: str, data: str, id_: str = "") -> bytes:
-    """One event. `data` has one line, as JSON of ours always does."""
-    place = f"id: {id_}\n" if id_ else ""
-    return f"{place}event: {event}\ndata: {data}\n\n".encode()
+HEARTBEAT = b": heartbeat\n\n"
 
 
 class EventStream(Response):
-    """Sends what `follow` hands to its argument, until `follow` returns or the client goes.
+    """Sends what `follow` writes, until `follow` returns or the client goes.
 
     The response begins with the first update, so an error before it is answered as any other. A watch that has
     nothing at all to send is answered with 204, which tells an EventSource not to come back.
     """
 
-    def __init__(self, follow: Follow, *, id_of: IdOf, where: str) -> None:
-        """`id_of` makes an event's id of task id and sequence. `where` names the call in the log."""
+    def __init__(self, follow: Callable[[Write], Awaitable[None]], *, of_many: bool, where: str) -> None:
+        """`of_many`: an event's id names its task, too. `where` names the call in the log."""
         self._follow = follow
-        self._id_of = id_of
+        self._of_many = of_many
         self._where = where
         self.background = None
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the stream."""
-        outlet = _Outlet(send, self._id_of)
-        following = asyncio.ensure_future(self._follow(outlet.put))
+        outlet = _Outlet(send, of_many=self._of_many)
+        following = asyncio.ensure_future(self._follow(outlet.write))
         gone = asyncio.ensure_future(_client_gone(receive))
         try:
             await asyncio.wait({following, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if following.done():
+                await outlet.finish(_error_of(following), self._where)
         finally:
             gone.cancel()
-            if not following.done():
-                following.cancel()
-                await asyncio.wait({following})
-        if gone.done() and not gone.cancelled():
-            return
-        await outlet.finish(_error_of(following), self._where)
+            following.cancel()
+            await asyncio.gather(following, gone, return_exceptions=True)
 
 
 class _Outlet:
     """Where a stream's updates go."""
 
-    def __init__(self, send: Send, id_of: IdOf) -> None:
+    def __init__(self, send: Send, *, of_many: bool) -> None:
         self._send = send
-        self._id_of = id_of
+        self._of_many = of_many
         self._began = False
 
-    async def put(self, update: Update) -> None:
+    async def write(self, update: Update) -> None:
         """Send one update; returns when the client has room for the next."""
-        await self._begin()
-        await self._write(self._framed(update))
+        if not self._began:
+            self._began = True
+            await self._send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
+            await self._put(f"retry: {RETRY_MILLIS}\n\n".encode())
+        await self._put(self._framed(update))
 
     async def finish(self, error: Exception | None, where: str) -> None:
         """End the response. Raises `error` if nothing was sent yet."""
@@ -93,26 +84,31 @@ class _Outlet:
                 raise error
             await self._send({"type": "http.response.start", "status": 204, "headers": []})
         elif error is None:
-            await self._write(frame("end", "{}"))
+            await self._put(frame("end", "{}"))
         else:
-            await self._write(frame("interrupted", to_json(to_status(error, where))))
+            await self._put(frame("interrupted", to_json(to_status(error, where))))
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _begin(self) -> None:
-        if not self._began:
-            self._began = True
-            await self._send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
-            await self._write(f"retry: {RETRY_MILLIS}\n\n".encode())
-
-    async def _write(self, body: bytes) -> None:
+    async def _put(self, body: bytes) -> None:
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
 
     def _framed(self, update: Update) -> bytes:
-        if isinstance(update, Heartbeat):
-            return b": heartbeat\n\n"
-        if isinstance(update, Task):
-            return frame("snapshot", to_json(task_to_proto(update)), self._id_of(update.id, update.sequence))
-        return frame("event", to_json(event_to_proto(update)), self._id_of(update.task_id, update.sequence))
+        if update.HasField("event"):
+            event = update.event
+            return frame("event", to_json(event), self._id_of(event.task_id, event.sequence))
+        if update.HasField("snapshot"):
+            task = update.snapshot
+            return frame("snapshot", to_json(task), self._id_of(task.id, task.sequence))
+        return HEARTBEAT
+
+    def _id_of(self, task_id: str, sequence: int) -> str:
+        return f"{task_id}:{sequence}" if self._of_many else str(sequence)
+
+
+def frame(event: str, data: str, id_: str = "") -> bytes:
+    """One event. `data` has one line, as JSON of ours always does."""
+    place = f"id: {id_}\n" if id_ else ""
+    return f"{place}event: {event}\ndata: {data}\n\n".encode()
 
 
 async def _client_gone(receive: Receive) -> None:

@@ -13,6 +13,7 @@ from gateway_service.faults import ShuttingDownError, TooManyWatchesError
 from gateway_service.watch.feed import Feed, TaskFeed, TenantFeed
 from shared.codec import decode_event
 from shared.domain.identity import partition_of
+from shared.metrics import WATCHES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -111,6 +112,7 @@ class EventHub:
         elif isinstance(feed, TenantFeed):
             self._of_all.discard(feed)
         self._open -= _weight(feed)
+        WATCHES.set(self._open)
         for pattern in _patterns(feed):
             self._needed[pattern] -= 1
             if not self._needed[pattern]:
@@ -136,6 +138,7 @@ class EventHub:
         if self._open + _weight(feed) > self._most_watches:
             raise TooManyWatchesError(f"This gateway holds {self._open} watches of {self._most_watches}; try later.")
         self._open += _weight(feed)
+        WATCHES.set(self._open)
         self._needed.update(_patterns(feed))
 
     async def _bind_for(self, feed: Feed) -> None:

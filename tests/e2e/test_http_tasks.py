@@ -106,3 +106,18 @@ def test_what_failed_is_tried_again_as_a_new_task(clients: list[HttpClient]) -> 
     refused = clients[0].post(f"/tasks/{task['id']}/retry", {"taskId": failed})
     assert refused.status == 400
     assert "task_id" in refused.fields
+
+
+def test_a_batch_gives_each_item_its_own_answer(clients: list[HttpClient]) -> None:
+    requests = [{"type": "test.echo", "queue": "nobody"}, {"type": ""}, {"type": "test.echo", "queue": "nobody"}]
+    reply = clients[0].post("/tasks/batch", {"requests": requests})
+    assert reply.status == 200
+    first, refused, third = reply.json["results"]
+    assert refused["error"]["code"] == 3
+    assert refused["error"]["details"][0]["reason"] == "INVALID_REQUEST"
+    ids = [first["task"]["id"], third["task"]["id"]]
+    cancelled = clients[1].post("/tasks/batch/cancel", {"taskIds": ids, "reason": "all of them"})
+    assert [result["task"]["cancelReason"] for result in cancelled.json["results"]] == ["all of them"] * 2
+    found = clients[1].post("/tasks/batch/get", {"taskIds": [*ids, UNKNOWN]})
+    assert [result.get("task", {}).get("id") for result in found.json["results"]] == [*ids, None]
+    assert found.json["results"][2]["error"]["code"] == 5
