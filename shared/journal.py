@@ -86,12 +86,14 @@ class Journal:
         """Carry out all `commands` in one append, or none of them.
 
         `known` is the task as the caller last saw it and saves a read; where it is out of date, the rules
-        decide again on the current one. With `want_payload` the returned task has its payload.
+        decide again on the current one, a refusal included. With `want_payload` the returned task has its payload.
         Raises StoreUnavailableError, and then the outcome is unknown, or StoreFullError.
         """
+        # What is terminal stays as it is: there a refusal cannot be out of date.
+        current = known is None or known.status.is_terminal
         if known is None:
             known = await self._record.read(task_id, payload=False, result=False)
-        return await self._execute(task_id, known, commands, want_payload=want_payload)
+        return await self._execute(task_id, known, commands, current=current, want_payload=want_payload)
 
     async def execute_all(self, orders: Sequence[Order]) -> list[Done | Refused | StoreError]:
         """Carry out each order by itself, in one exchange with the record.
@@ -104,7 +106,7 @@ class Journal:
         for order in orders:
             verdict = self._decide(order.known, (order.command,))
             if isinstance(verdict, Refusal):
-                outcomes.append(Refused(verdict.reason, order.known))
+                outcomes.append(await self._execute_again(order))
                 continue
             outcomes.append(verdict)
             changes.append(self._change(verdict, order.known, order.fingerprint))
@@ -114,16 +116,18 @@ class Journal:
                 continue
             answer = next(answers)
             if isinstance(answer, Conflict):
-                outcomes[index] = await self._execute_anew(order, answer)
+                outcomes[index] = await self._execute_again(order, answer)
             elif isinstance(answer, Appended):
                 self._tell(decided)
             else:
                 outcomes[index] = answer
         return outcomes
 
-    async def _execute_anew(self, order: Order, conflict: Conflict) -> Done | Refused | StoreError:
-        """Decide an order again on the task as it is now."""
+    async def _execute_again(self, order: Order, conflict: Conflict | None = None) -> Done | Refused | StoreError:
+        """Decide an order once more, on the task as it is now."""
         try:
+            if conflict is None:
+                return await self.execute(order.task_id, order.command, known=order.known)
             return await self._execute(
                 order.task_id,
                 _with_payload_of(order.known, conflict.task),
@@ -140,6 +144,7 @@ class Journal:
         task: Task | None,
         commands: tuple[Command, ...],
         *,
+        current: bool = True,
         fingerprint: bytes = b"",
         stored_fingerprint: bytes = b"",
         want_payload: bool = False,
@@ -147,7 +152,11 @@ class Journal:
         for _ in range(MOST_CONFLICTS):
             outcome = self._decide(task, commands)
             if isinstance(outcome, Refusal):
-                return Refused(outcome.reason, task, stored_fingerprint)
+                if current:
+                    return Refused(outcome.reason, task, stored_fingerprint)
+                task = _with_payload_of(task, await self._record.read(task_id, payload=False, result=False))
+                current = True
+                continue
             change = self._change(outcome, task, fingerprint, want_payload=want_payload)
             answer = await self._record.append(change)
             if not isinstance(answer, Conflict):
@@ -156,6 +165,7 @@ class Journal:
                     changed = outcome.task
                     return Done(replace(changed, spec=replace(changed.spec, payload=answer.payload)), outcome.events)
                 return outcome
+            current = True
             stored_fingerprint = answer.fingerprint
             task = _with_payload_of(task, answer.task)
         raise StoreUnavailableError(f"task {task_id} changed {MOST_CONFLICTS} times while it was being changed")

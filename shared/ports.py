@@ -115,7 +115,14 @@ class Record(Protocol):
         ...
 
     async def read_events(self, task_id: str, *, after: int, limit: int) -> list[TaskEvent]:
-        """Up to `limit` events with a sequence above `after`, in order, without results."""
+        """Up to `limit` events with a sequence above `after`, in order, without results.
+
+        Long logs are thinned: progress before `first_kept` may be missing, other events are all there.
+        """
+        ...
+
+    async def first_kept(self, task_id: str) -> int:
+        """From which event to the last the log has no hole: 1, unless it was so long that it was thinned."""
         ...
 
     async def due(self, partitions: Iterable[str], *, until: Millis, limit: int) -> list[tuple[str, Millis]]:
@@ -131,6 +138,14 @@ class Record(Protocol):
 
         Gives how many were removed.
         """
+        ...
+
+    async def has_expired(self, tenant: str, task_id: str) -> bool:
+        """Whether the tenant's task was removed lately because it was kept long enough. False may mean: long ago."""
+        ...
+
+    async def have_expired(self, tenant: str, task_ids: Sequence[str]) -> list[bool]:
+        """What `has_expired` tells, of each of the tasks, in the order asked for."""
         ...
 
     async def enrol(self, group: str, member: str, *, ttl: Millis) -> list[str]:

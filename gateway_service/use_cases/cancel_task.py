@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway_service.faults import Fault, InvalidRequestError, TaskNotCancellableError
-from gateway_service.use_cases.get_task import check_task_id, owned, read_owned
+from gateway_service.use_cases.get_task import check_task_id, find, owned, read_owned
 from shared.domain.commands import Cancel
 from shared.domain.decide import RefusalReason
 from shared.domain.submission import Violation
@@ -31,12 +31,12 @@ class CancelTask:
     async def __call__(self, tenant: str, task_id: str, reason: str) -> Task:
         """The cancelled task, without its payload; cancelling twice is fine.
 
-        Raises InvalidRequestError, TaskNotFoundError, TaskNotCancellableError if it finished otherwise, or
-        StoreUnavailableError.
+        Raises InvalidRequestError, TaskNotFoundError, TaskExpiredError, TaskNotCancellableError if it finished
+        otherwise, or StoreUnavailableError.
         """
         check_task_id(task_id)
         self._check(reason)
-        known = owned(await self._record.read(task_id, payload=False, result=False), tenant, task_id)
+        known = await find(self._record, tenant, task_id, payload=False, result=False)
         outcome = await self._journal.execute(task_id, Cancel(reason=reason), known=known)
         return _cancelled(outcome, tenant, task_id)
 

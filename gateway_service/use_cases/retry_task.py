@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gateway_service.faults import TaskNotRetryableError
-from gateway_service.use_cases.get_task import check_task_id, owned
+from gateway_service.use_cases.get_task import find
 from gateway_service.use_cases.submit_task import Submission
 from shared.domain.task import TaskStatus
 
@@ -26,10 +26,10 @@ class RetryTask:
         """Record a task that asks for the same as `task_id` did, and starts at once.
 
         With a `request_id` the second call finds the task of the first; see `SubmitTask`. Raises what SubmitTask
-        raises, and TaskNotFoundError, or TaskNotRetryableError if the task succeeded or has not finished.
+        raises, and TaskNotFoundError, TaskExpiredError, or TaskNotRetryableError if the task succeeded or has not
+        finished.
         """
-        check_task_id(task_id)
-        old = owned(await self._record.read(task_id, result=False), tenant, task_id)
+        old = await find(self._record, tenant, task_id, result=False)
         if not old.status.is_terminal:
             raise TaskNotRetryableError(f"Task {task_id} is {old.status.name}: only what has ended can be retried.")
         if old.status is TaskStatus.SUCCESS:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway_service.faults import SequenceAheadError, TaskExpiredError
-from gateway_service.use_cases.get_task import check_task_id, owned
+from gateway_service.faults import SequenceAheadError, SequenceCompactedError, TaskExpiredError
+from gateway_service.use_cases.get_task import check_task_id, find
 from gateway_service.watch.history import History
 from gateway_service.watch.named_tasks import NamedTasks
 from gateway_service.watch.tail import tail
@@ -34,19 +34,21 @@ class FollowTask:
         Without `after`: a snapshot, then each later event. With it: every event after that number; if there is none
         yet, a heartbeat says that the watch stands. Later a heartbeat is sent when nothing else was for `heartbeat`
         seconds. Raises InvalidRequestError, TaskNotFoundError, TaskExpiredError, SequenceAheadError,
-        TooManyWatchesError, ShuttingDownError or StoreUnavailableError.
+        SequenceCompactedError, TooManyWatchesError, ShuttingDownError or StoreUnavailableError.
         """
         check_task_id(task_id)
         feed = await self._hub.listen([task_id])
         try:
             outlet = Outlet(send, heartbeat=heartbeat)
             tasks = NamedTasks(feed, outlet, self._record, History(self._record))
-            task = owned(await self._record.read(task_id, payload=after is None), tenant, task_id)
+            task = await find(self._record, tenant, task_id, payload=after is None)
             if after is None:
                 await outlet.send(task)
                 after = task.sequence
             elif after > task.sequence:
                 raise SequenceAheadError(after, task.sequence)
+            elif after + 1 < (first := await self._record.first_kept(task_id)):
+                raise SequenceCompactedError(after, first=first, last=task.sequence)
             elif after == task.sequence and not task.status.is_terminal:
                 await outlet.send(Heartbeat(after))
             if after == task.sequence and task.status.is_terminal:

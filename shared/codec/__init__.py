@@ -10,6 +10,7 @@ from shared.codec.deliveries import (
 from shared.codec.events import (
     BROADCAST_RESULT_BYTES,
     decode_event,
+    decode_log_event,
     encode_broadcast,
     encode_log_event,
     event_from_proto,
@@ -36,6 +37,7 @@ __all__ = [
     "decode_delivery",
     "decode_dispatch",
     "decode_event",
+    "decode_log_event",
     "decode_news",
     "decode_payload",
     "decode_report",

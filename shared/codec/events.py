@@ -62,14 +62,22 @@ def event_from_proto(message: task_pb2.TaskEvent) -> TaskEvent:
 
 
 def encode_log_event(event: TaskEvent) -> bytes:
-    """An event as the log keeps it: without its result, which is stored once, in the record."""
+    """An event as the log keeps it: without its task's id and its result, which the record has once, beside the log."""
     message = event_to_proto(event)
+    message.ClearField("task_id")
     message.ClearField("result")
     return message.SerializeToString()
 
 
+def decode_log_event(task_id: str, body: bytes) -> TaskEvent:
+    """An event out of the log of this task. Raises `google.protobuf.message.DecodeError`."""
+    message = task_pb2.TaskEvent.FromString(body)
+    message.task_id = task_id
+    return event_from_proto(message)
+
+
 def decode_event(body: bytes) -> TaskEvent:
-    """An event out of the log or a broadcast. Raises `google.protobuf.message.DecodeError`."""
+    """An event out of a broadcast. Raises `google.protobuf.message.DecodeError`."""
     return event_from_proto(task_pb2.TaskEvent.FromString(body))
 
 

@@ -74,4 +74,6 @@ def decode_dispatch(body: bytes) -> Task:
     message = task_pb2.Task.FromString(body)
     if not message.id:
         raise ValueError("a task message names no task")
+    if message.sequence < 1:
+        raise ValueError(f"the message of task {message.id} says nothing of what was recorded of it")
     return task_from_proto(message)

@@ -136,7 +136,7 @@ async def test_a_task_that_was_kept_long_enough_is_forgotten_with_every_trace(
     assert await record.read(task.id) == shown(ended)
     assert await record.forget(["41", "42"], until=until, limit=10) == 1
     assert await record.read(task.id) is None
-    assert await server.keys(f"{key_prefix}:*") == []
+    assert await server.keys(f"{key_prefix}:*") == [f"{key_prefix}:{{42}}:forgotten".encode()]
     assert await record.forget(["42"], until=until, limit=10) == 0
 
 
@@ -148,9 +148,38 @@ async def test_what_another_task_has_left_stays_when_one_is_forgotten(
     before = sorted(await server.keys(f"{key_prefix}:*"))
     await appended(record, change(going, Cancel()))
     assert await record.forget(["42"], until=NOW + 60_000, limit=10) == 1
-    assert sorted(await server.keys(f"{key_prefix}:*")) == [key for key in before if going.id.encode() not in key]
+    left = [key for key in await server.keys(f"{key_prefix}:*") if b":forgotten" not in key]
+    assert sorted(left) == [key for key in before if going.id.encode() not in key]
     assert await record.unfinished("42") == [staying.id]
     assert await record.due(["42"], until=2 * NOW, limit=10) == [(staying.id, next_wake(staying))]
+
+
+async def test_of_a_forgotten_task_only_its_tenant_learns_that_it_was_there(
+    record: RedisRecord, server: Redis, key_prefix: str
+) -> None:
+    spec = replace(SPEC, retention=60_000)
+    gone, kept = [await appended(record, submission(new_task_id("42"), spec=spec)) for _ in range(2)]
+    await appended(record, change(gone, Cancel()))
+    assert not await record.has_expired("acme", gone.id)
+    await record.forget(["42"], until=2 * NOW, limit=10)
+    assert await record.has_expired("acme", gone.id)
+    assert not await record.has_expired("other", gone.id)
+    assert not await record.has_expired("acme", kept.id)
+    assert 86_000_000 < await server.pttl(f"{key_prefix}:{{42}}:forgotten") <= 86_400_000
+
+
+async def test_of_the_forgotten_so_many_are_remembered_and_no_more(
+    record: RedisRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.adapters.redis.record.FORGOTTEN_LIMIT", 3)
+    tasks = [
+        await appended(record, submission(new_task_id("42"), spec=replace(SPEC, retention=60_000 + n)))
+        for n in range(5)
+    ]
+    for task in tasks:
+        await appended(record, change(task, Cancel()))
+        await record.forget(["42"], until=2 * NOW, limit=10)
+    assert [await record.has_expired("acme", task.id) for task in tasks] == [False, False, True, True, True]
 
 
 async def test_no_more_are_forgotten_at_once_than_asked_for_and_the_oldest_first(record: RedisRecord) -> None:

@@ -62,16 +62,19 @@ class RedisDeliveries:
         )
         if reply is None:
             return None
-        cursor, asked, life, timers, entries, known = reply
+        cursor, asked, life, timers, entries, tried = reply
+        known = dict(zip(tried[::2], tried[1::2], strict=True))
+        events = [event_of(lane.task_id, entry) for entry in entries]
+        events = [event for event in events if event.sequence > int(cursor)][:limit]
         return TakenLane(
             lane=lane,
             task=task_of(asked, life, timers),
             cursor=int(cursor),
-            events=tuple(event_of(entry) for entry in entries),
+            events=tuple(events),
             known={
-                sequence: decode_delivery(DeliveryKey(lane.task_id, sequence, lane.endpoint), body)
-                for sequence, body in enumerate(known, int(cursor) + 1)
-                if body is not None
+                key.sequence: decode_delivery(key, known[field])
+                for key in (DeliveryKey(lane.task_id, event.sequence, lane.endpoint) for event in events)
+                if (field := _field(key).encode()) in known
             },
         )
 

@@ -57,6 +57,11 @@ def task_id_of(member: bytes) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
+def trace_of(tenant: str, task_id: str) -> bytes:
+    """What is remembered of a task that was removed: only its tenant can ask for it."""
+    return member_of(task_id) + hashlib.sha256(tenant.encode()).digest()[:8]
+
+
 def index_score(status: TaskStatus | DeliveryState, time: Millis) -> int:
     """The score of a task or delivery with this status in an index that is ordered by this time."""
     return status * STATUS_SPAN + time
@@ -130,6 +135,10 @@ class Layout:
     def expiries(self, partition: str) -> str:
         """See `Shelf.expiries`."""
         return self.of_partition(partition, "expiries")
+
+    def forgotten(self, partition: str) -> str:
+        """Sorted set: tasks that were removed lately, by the time until which they were kept."""
+        return self.of_partition(partition, "forgotten")
 
     def index(self, partition: str, tenant: str, *, type_: str, queue: str) -> str:
         """See `Shelf.indexes`; an empty type or queue stands for any."""

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from shared import codec
 from shared.adapters.redis.catalogue import RedisCatalogue
 from shared.adapters.redis.deliveries import RedisDeliveries
-from shared.adapters.redis.layout import Layout, entries, index_score, member_of, task_id_of
+from shared.adapters.redis.layout import Layout, entries, index_score, member_of, task_id_of, trace_of
 from shared.adapters.redis.store import RedisStore, Script
 from shared.adapters.redis.stored import entry_of, event_of, pairs, task_of, timers_text
+from shared.domain.identity import partition_of
 from shared.domain.task import TaskPriority
 from shared.domain.webhooks import DeliveryState
 from shared.ports import Appended, Conflict, StoreFullError, StoreUnavailableError
@@ -22,10 +23,18 @@ if TYPE_CHECKING:
     from shared.ports import Change, StoreError
 
 _APPEND = Script("append")
+_EVENTS = Script("events")
 _FORGET = Script("forget")
 
 UNDELIVERED_LOOK: Millis = 60_000
 """A finished task that is kept for its webhooks only is looked at again after so long."""
+
+LOG_LIMIT = 1_024
+"""Above so many events in a row, the older half of a log is thinned: it loses its progress."""
+
+FORGOTTEN_KEPT: Millis = 86_400_000
+FORGOTTEN_LIMIT = 1_024
+"""For how long, and of how many tasks in each partition, it is known that they were there once."""
 
 
 class RedisRecord:
@@ -35,8 +44,20 @@ class RedisRecord:
     of the server, with `everysec` about the last second may be lost, and a failover may lose either way.
     """
 
-    def __init__(self, url: str, *, prefix: str = "taskcast", deadline: float = 3.0, connections: int = 8) -> None:
-        """`url` as redis-py takes it; `prefix` starts every key; `deadline`: seconds for one call."""
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "taskcast",
+        deadline: float = 3.0,
+        connections: int = 8,
+        log_limit: int = LOG_LIMIT,
+    ) -> None:
+        """`url` as redis-py takes it; `prefix` starts every key; `deadline`: seconds for one call.
+
+        `log_limit`: of how many events in a row the end of a log consists at most.
+        """
+        self._log_limit = log_limit
         self._store = RedisStore(url, deadline=deadline, connections=connections)
         self._layout = Layout(prefix)
         self.catalogue = RedisCatalogue(self._store, self._layout, self)
@@ -82,8 +103,14 @@ class RedisRecord:
 
     async def read_events(self, task_id: str, *, after: int, limit: int) -> list[TaskEvent]:
         """See `shared.ports.Record.read_events`."""
-        stored = await self._store.call("LRANGE", self._layout.log(task_id), after, after + limit - 1)
-        return [event_of(entry) for entry in stored]
+        keys = (self._layout.task(task_id), self._layout.log(task_id))
+        (stored,) = await self._store.run_all(_EVENTS, [(keys, (after, limit))])
+        events = [event_of(task_id, entry) for entry in stored]
+        return [event for event in events if event.sequence > after][:limit]
+
+    async def first_kept(self, task_id: str) -> int:
+        """See `shared.ports.Record.first_kept`."""
+        return int(await self._store.call("HGET", self._layout.task(task_id), "first") or 1)
 
     async def due(self, partitions: Iterable[str], *, until: Millis, limit: int) -> list[tuple[str, Millis]]:
         """See `shared.ports.Record.due`."""
@@ -112,6 +139,18 @@ class RedisRecord:
         task_ids = [task_id_of(member) for reply in replies for member in reply]
         tasks = [task for task in await self.read_many(task_ids) if task is not None]
         return sum(await self._store.run_all(_FORGET, [self._forgetting(task, until) for task in tasks]))
+
+    async def has_expired(self, tenant: str, task_id: str) -> bool:
+        """See `shared.ports.Record.has_expired`."""
+        (expired,) = await self.have_expired(tenant, (task_id,))
+        return expired
+
+    async def have_expired(self, tenant: str, task_ids: Sequence[str]) -> list[bool]:
+        """See `shared.ports.Record.have_expired`."""
+        replies = await self._store.call_all(
+            ("ZSCORE", self._layout.forgotten(partition_of(task_id)), trace_of(tenant, task_id)) for task_id in task_ids
+        )
+        return [score is not None for score in replies]
 
     async def enrol(self, group: str, member: str, *, ttl: Millis) -> list[str]:
         """See `shared.ports.Record.enrol`."""
@@ -169,6 +208,7 @@ class RedisRecord:
             int(change.want_payload),
             len(change.events),
             len(standing),
+            self._log_limit,
             *(entry_of(event) for event in change.events),
             *places,
             *_due(change),
@@ -187,10 +227,20 @@ class RedisRecord:
             shelf.queues,
             self._layout.hooks(task.id),
             shelf.deliveries,
+            self._layout.forgotten(partition_of(task.id)),
             *others,
             *in_use,
         )
-        return keys, (member_of(task.id), task.spec.queue, now, len(others), now + UNDELIVERED_LOOK)
+        return keys, (
+            member_of(task.id),
+            task.spec.queue,
+            now,
+            len(others),
+            now + UNDELIVERED_LOOK,
+            trace_of(task.tenant, task.id),
+            FORGOTTEN_LIMIT,
+            FORGOTTEN_KEPT,
+        )
 
 
 def _due(change: Change) -> list[Argument]:

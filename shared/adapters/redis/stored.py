@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from shared import codec
-from shared.domain.task import Timers
+from shared.domain.task import EventType, Timers
 
 if TYPE_CHECKING:
     from shared.domain.task import Task, TaskEvent
@@ -16,13 +16,14 @@ _APPEND_NAME_BYTES = 8
 
 
 def entry_of(event: TaskEvent) -> bytes:
-    """An event as an entry of the log."""
-    return os.urandom(_APPEND_NAME_BYTES) + codec.encode_log_event(event)
+    """An event as an entry of the log; see `append.lua`."""
+    kind = b"~" if event.type is EventType.PROGRESSED else b"="
+    return os.urandom(_APPEND_NAME_BYTES) + kind + codec.encode_log_event(event)
 
 
-def event_of(entry: bytes) -> TaskEvent:
-    """The event in an entry of the log."""
-    return codec.decode_event(entry[_APPEND_NAME_BYTES:])
+def event_of(task_id: str, entry: bytes) -> TaskEvent:
+    """The event in an entry of this task's log."""
+    return codec.decode_log_event(task_id, entry[_APPEND_NAME_BYTES + 1 :])
 
 
 def timers_text(timers: Timers) -> str:

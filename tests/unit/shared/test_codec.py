@@ -19,7 +19,9 @@ from tests.unit.domain.strategies import events, lives, settled, tasks
 
 law = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-TASK = Task(id=TASK_ID, tenant="acme", spec=TaskSpec(type="report.render", payload=encode_json({"a": 1}, "payload")))
+TASK = Task(
+    id=TASK_ID, sequence=1, tenant="acme", spec=TaskSpec(type="report.render", payload=encode_json({"a": 1}, "payload"))
+)
 SUCCEEDED = TaskEvent(
     task_id=TASK_ID, sequence=3, type=EventType.SUCCEEDED, status=TaskStatus.SUCCESS, attempt=1, time=START
 )
@@ -124,6 +126,13 @@ def test_a_task_message_that_names_no_task_is_a_value_error(body: bytes) -> None
         codec.decode_dispatch(body)
 
 
+def test_a_task_message_of_a_task_that_was_never_recorded_is_a_value_error() -> None:
+    message = codec.task_to_proto(TASK)
+    message.sequence = 0
+    with pytest.raises(ValueError, match="nothing of what was recorded"):
+        codec.decode_dispatch(message.SerializeToString())
+
+
 def test_a_status_of_the_future_is_a_value_error() -> None:
     future = codec.task_to_proto(TASK)
     future.status = task_pb2.TaskStatus.ValueType(99)
@@ -147,7 +156,7 @@ def test_an_event_comes_back_from_its_public_message_as_it_was(event: TaskEvent)
 @law
 @given(events)
 def test_the_log_keeps_everything_of_an_event_but_its_result(event: TaskEvent) -> None:
-    assert codec.decode_event(codec.encode_log_event(event)) == replace(event, result=None)
+    assert codec.decode_log_event(event.task_id, codec.encode_log_event(event)) == replace(event, result=None)
 
 
 @law
@@ -155,7 +164,7 @@ def test_the_log_keeps_everything_of_an_event_but_its_result(event: TaskEvent) -
 def test_what_the_record_holds_beside_the_log_stays_out_of_the_public_event(life: Life) -> None:
     for event in life.events:
         public = replace(event, result=None, tenant="", spec=None, retry_of="", terms=None, lease=0)
-        assert codec.decode_event(codec.encode_log_event(event)) == public
+        assert codec.decode_log_event(event.task_id, codec.encode_log_event(event)) == public
 
 
 @law

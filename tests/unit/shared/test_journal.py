@@ -117,7 +117,7 @@ async def test_many_orders_are_carried_out_each_by_itself(corner: Corner) -> Non
 
     assert [isinstance(outcome, Done) for outcome in outcomes] == [True, True, False, True, False, False]
     assert outcomes[2] == Refused(RefusalReason.ALREADY_CANCELLED, await corner.record.read(ids[2]), b"f")
-    assert outcomes[4] == Refused(RefusalReason.SUPERSEDED, running)
+    assert outcomes[4] == Refused(RefusalReason.SUPERSEDED, replace(running, spec=settled(SPEC, CLAIM.terms)))
     assert isinstance(outcomes[5], Refused)
     assert (outcomes[5].reason, outcomes[5].fingerprint) == (RefusalReason.ALREADY_EXISTS, b"f")
     cancelled = [decode_event(body).task_id for _, body in corner.heard]
@@ -167,6 +167,14 @@ async def test_a_caller_who_knows_an_old_task_is_refused_by_what_the_task_is_now
     assert late.reason is RefusalReason.SUPERSEDED
     assert late.task is not None
     assert late.task.attempt == 2
+
+
+async def test_a_caller_who_knows_an_old_task_is_not_refused_for_what_it_was(corner: Corner) -> None:
+    old = await corner.submitted()
+    await corner.journal.execute(TASK_ID, CLAIM)
+    done = await corner.journal.execute(TASK_ID, Succeed(attempt=1, result=PAYLOAD), known=old)
+    assert isinstance(done, Done)
+    assert done.task.status is TaskStatus.SUCCESS
 
 
 async def test_of_many_cancels_at_once_one_is_the_event(corner: Corner) -> None:
@@ -231,7 +239,8 @@ async def test_other_timers_are_recorded_and_broadcast_to_nobody(corner: Corner)
 async def test_a_wake_that_comes_too_early_changes_nothing(corner: Corner) -> None:
     task = await corner.claimed()
     refused = await corner.journal.execute(TASK_ID, Wake(), known=task)
-    assert refused == Refused(RefusalReason.NOT_DUE, task)
+    assert isinstance(refused, Refused)
+    assert (refused.reason, refused.task) == (RefusalReason.NOT_DUE, replace(task, spec=settled(SPEC, CLAIM.terms)))
 
 
 class ContendedRecord(RedisRecord):

@@ -1,7 +1,9 @@
 -- Append: the one way a task changes.
 --
--- KEYS[1]  hash, the task        sequence, asked, life, timers, payload, result, fingerprint, undelivered
--- KEYS[2]  list, its event log   element n (from 1) is event n: 8 bytes that name the append, then the event
+-- KEYS[1]  hash, the task        sequence, asked, life, timers, payload, result, fingerprint, undelivered; once its log
+--          was thinned, also `first`, the first event of the log's unbroken end, and `head`, how many stand before it
+-- KEYS[2]  list, its event log   the last elements are the last events, without a hole. An element is 8 bytes that
+--          name the append, '~' where the event may be dropped one day or '=', then the event
 -- KEYS[3]  set, the names of the partition's queues
 -- KEYS[4]  sorted set, lanes of webhook deliveries by the time at which they are to be looked at
 -- KEYS[5]  sorted set, the index of the tenant's webhook deliveries
@@ -12,10 +14,11 @@
 -- ARGV[4]  '1' to get the payload back
 -- ARGV[5]  n, the number of events
 -- ARGV[6]  m, the number of sorted sets
--- ARGV[7 .. 6+n]  the events
--- ARGV[7+n .. 6+n+2m]  for each sorted set the task's score, or '' to take it out; and the score below which
+-- ARGV[7]  of how many events the log's unbroken end consists at most
+-- ARGV[8 .. 7+n]  the events
+-- ARGV[8+n .. 7+n+2m]  for each sorted set the task's score, or '' to take it out; and the score below which
 --          whatever stands there is dropped, or ''
--- ARGV[7+n+2m]     d, the number of webhook deliveries; with any, two more arguments follow here: the time at which
+-- ARGV[8+n+2m]     d, the number of webhook deliveries; with any, two more arguments follow here: the time at which
 --          they are due, and their score in the index; then each as <sequence>/<endpoint>
 -- and then         hash fields to set, name and value in turn
 --
@@ -35,16 +38,43 @@ local function done()
   return {1, ''}
 end
 
+-- Above the limit, the older half of the unbroken end loses what may be dropped; the rest of it stays before the end.
+local function compact(last, limit)
+  local known = redis.call('HMGET', KEYS[1], 'first', 'head')
+  local first, head = tonumber(known[1] or 1), tonumber(known[2] or 0)
+  if last - first + 1 <= limit then
+    return
+  end
+  local cut = last - math.floor(limit / 2) + 1
+  local ended = redis.call('LRANGE', KEYS[2], head + cut - first, -1)
+  local thinned = redis.call('LRANGE', KEYS[2], head, head + cut - first - 1)
+  if head == 0 then
+    redis.call('DEL', KEYS[2])
+  else
+    redis.call('LTRIM', KEYS[2], 0, head - 1)
+  end
+  for _, entry in ipairs(thinned) do
+    if string.sub(entry, 9, 9) ~= '~' then
+      redis.call('RPUSH', KEYS[2], entry)
+      head = head + 1
+    end
+  end
+  for _, entry in ipairs(ended) do
+    redis.call('RPUSH', KEYS[2], entry)
+  end
+  redis.call('HSET', KEYS[1], 'first', cut, 'head', head)
+end
+
 if sequence ~= expected then
   -- The client library sends again when a reply is lost: the first event then stands where it was put.
-  if count > 0 and redis.call('LINDEX', KEYS[2], expected) == ARGV[7] then
+  if count > 0 and redis.call('LINDEX', KEYS[2], expected - sequence) == ARGV[8] then
     return done()
   end
   local is = redis.call('HMGET', KEYS[1], 'sequence', 'asked', 'life', 'timers', 'fingerprint')
   return {0, is[1] or '', is[2] or '', is[3] or '', is[4] or '', is[5] or ''}
 end
 
-local at = 7 + count
+local at = 8 + count
 for i = 1, sets do
   local key, score, floor = KEYS[5 + i], ARGV[at], ARGV[at + 1]
   if score == '' then
@@ -79,10 +109,13 @@ for i = at + 1, #ARGV do
 end
 if count > 0 then
   local events = {}
-  for i = 7, 6 + count do
+  for i = 8, 7 + count do
     events[#events + 1] = ARGV[i]
   end
-  redis.call('RPUSH', KEYS[2], unpack(events))
+  local limit = tonumber(ARGV[7])
+  if redis.call('RPUSH', KEYS[2], unpack(events)) > limit then
+    compact(expected + count, limit)
+  end
   fields[#fields + 1] = 'sequence'
   fields[#fields + 1] = expected + count
 end

@@ -6,13 +6,17 @@
 -- KEYS[4]  set, the names of the partition's queues
 -- KEYS[5]  hash, its webhook deliveries
 -- KEYS[6]  sorted set, the index of the tenant's webhook deliveries
--- KEYS[7 .. 6+m]  sorted sets that it may stand in
--- KEYS[7+m ..]  sorted sets that show whether its queue is in use, where it may stand as well
+-- KEYS[7]  sorted set, the tasks that were forgotten lately by the time until which they were kept
+-- KEYS[8 .. 7+m]  sorted sets that it may stand in
+-- KEYS[8+m ..]  sorted sets that show whether its queue is in use, where it may stand as well
 -- ARGV[1]  the member that stands for the task in sorted sets
 -- ARGV[2]  the task's queue
 -- ARGV[3]  now: a task that is kept for longer is another than the caller took it for, since an id may be used again
 -- ARGV[4]  m
 -- ARGV[5]  when to look again at a task with webhooks that are still to be delivered
+-- ARGV[6]  the member that stands for a forgotten task
+-- ARGV[7]  how many forgotten tasks are remembered
+-- ARGV[8]  for how many milliseconds after the last of them
 --
 -- Answers 1, or 0 when it is gone already, is another, or has to stay.
 
@@ -30,11 +34,14 @@ end
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[5])
 redis.call('ZREM', KEYS[3], ARGV[1])
 local in_use = false
-for i = 7, #KEYS do
+for i = 8, #KEYS do
   redis.call('ZREM', KEYS[i], ARGV[1])
-  in_use = in_use or (i > 6 + tonumber(ARGV[4]) and redis.call('EXISTS', KEYS[i]) == 1)
+  in_use = in_use or (i > 7 + tonumber(ARGV[4]) and redis.call('EXISTS', KEYS[i]) == 1)
 end
 if not in_use then
   redis.call('SREM', KEYS[4], ARGV[2])
 end
+redis.call('ZADD', KEYS[7], kept, ARGV[6])
+redis.call('ZREMRANGEBYRANK', KEYS[7], 0, -ARGV[7] - 1)
+redis.call('PEXPIRE', KEYS[7], ARGV[8])
 return 1

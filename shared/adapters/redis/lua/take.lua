@@ -10,7 +10,8 @@
 -- ARGV[4]  until when the lane is held
 -- ARGV[5]  how many events to read at most
 --
--- Answers {cursor, asked, life, timers, events, deliveries of these events}, or nothing if the lane is not due.
+-- Answers {cursor, asked, life, timers, elements of the log, all of KEYS[4]}, or nothing if the lane is not due. Among
+-- the elements may be some before the cursor.
 
 local due = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not due or tonumber(due) > tonumber(ARGV[3]) then
@@ -23,13 +24,12 @@ if not is[1] then
 end
 redis.call('ZADD', KEYS[1], 'XX', ARGV[4], ARGV[1])
 local cursor = tonumber(redis.call('HGET', KEYS[4], 'at/' .. ARGV[2]) or 0)
-local events = redis.call('LRANGE', KEYS[3], cursor, cursor + tonumber(ARGV[5]) - 1)
-local known = {}
-if #events > 0 then
-  local fields = {}
-  for i = 1, #events do
-    fields[i] = string.format('%d/%s', cursor + i, ARGV[2])
-  end
-  known = redis.call('HMGET', KEYS[4], unpack(fields))
+-- The log may be thinned, as in events.lua: then all that stands before its unbroken end comes, too.
+local kept = redis.call('HMGET', KEYS[2], 'first', 'head')
+local first, head = tonumber(kept[1] or 1), tonumber(kept[2] or 0)
+local start, stop = 0, head + tonumber(ARGV[5]) - 1
+if cursor + 1 >= first then
+  start = head + cursor + 1 - first
+  stop = start + tonumber(ARGV[5]) - 1
 end
-return {cursor, is[1], is[2], is[3], events, known}
+return {cursor, is[1], is[2], is[3], redis.call('LRANGE', KEYS[3], start, stop), redis.call('HGETALL', KEYS[4])}
