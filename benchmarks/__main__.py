@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 CLIENTS = 32
 ROUNDS = 3
+BATCH = 1_000
+BATCH_ROUNDS = 5
+SETTLED_SECONDS = 1.6
+"""A second after the confirmation of a dispatch it is noted: that is part of what a submit costs."""
 IDLE_SECONDS = 10.0
 HANDLERS = f"benchmarks.handlers,{Path(__file__).with_name('handlers.toml')}"
 PLACES = {"bench.noop": 1, "bench.thread": 1, "bench.process": 2, "bench.command": 10}
@@ -93,6 +97,8 @@ async def measure(stack: Stack, tasks: int) -> dict[str, float]:
     _note(figures, "submit", submits, "gateway")
     figures["submit cost / echo cost"] = figures["submit gateway us"] / figures["echo server us"]
 
+    ids += await _batches(figures, stack.address, gateway)
+
     worker = stack.new_worker(WORKER_HANDLERS=HANDLERS)
     await asyncio.to_thread(worker.start)
     with measuring({"worker": worker.pid, "gateway": gateway}) as run:
@@ -146,6 +152,32 @@ async def _submit(address: str, gateway: int, tasks: int) -> tuple[Measured, lis
     return measured, ids
 
 
+async def _batches(figures: dict[str, float], address: str, gateway: int) -> list[str]:
+    """A batch beside as many single submits, each with all that follows from it until the gateway is idle again."""
+    singles: list[Measured] = []
+    batches: list[Measured] = []
+    ids: list[str] = []
+    request = pb.BatchSubmitTasksRequest(requests=[NOOP] * BATCH)
+    for _ in range(BATCH_ROUNDS):
+        async with Clients(address, CLIENTS) as clients:
+            with measuring({"gateway": gateway}) as single:
+                ids += await clients.repeat(BATCH, lambda stub: submit(stub, NOOP), single)
+                await asyncio.sleep(SETTLED_SECONDS)
+            with measuring({"gateway": gateway}) as batch:
+                response = await clients.stubs[0].BatchSubmitTasks(request)
+                await asyncio.sleep(SETTLED_SECONDS)
+        batch.count = len(response.results)
+        ids += [result.task.id for result in response.results]
+        singles.append(single)
+        batches.append(batch)
+    figures["submit alone, until noted, gateway us"] = statistics.median(r.micros("gateway") for r in singles)
+    figures["submit in a batch, until noted, gateway us"] = statistics.median(r.micros("gateway") for r in batches)
+    figures["batch cost / single cost"] = statistics.median(
+        batch.micros("gateway") / single.micros("gateway") for batch, single in zip(batches, singles, strict=True)
+    )
+    return ids
+
+
 async def _run_in(figures: dict[str, float], stack: Stack, worker: int, type_: str, tasks: int) -> None:
     """Submit tasks of one type while the worker runs them, until all have ended."""
     request = pb.SubmitTaskRequest()
@@ -191,7 +223,7 @@ def _note(figures: dict[str, float], name: str, rounds: list[Measured], process:
 def table(figures: dict[str, float]) -> str:
     """The figures, a line each."""
     width = max(map(len, figures))
-    return "\n".join(f"{name:<{width}}  {value:>10,.1f}" for name, value in figures.items())
+    return "\n".join(f"{name:<{width}}  {value:>10,.2f}" for name, value in figures.items())
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
@@ -22,6 +23,10 @@ RESTART_PAUSE_SECONDS = 1.0
 PR_SET_PDEATHSIG = 1
 """Linux, prctl(2)."""
 
+GARBAGE_THRESHOLDS = (10_000, 20, 20)
+"""A call on many tasks has many objects alive at once, and hardly any in cycles. Looked through after every 700 new
+ones, as Python does by default, they cost a twelfth of the processor time of a batch."""
+
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 log = structlog.get_logger(__name__)
@@ -37,6 +42,9 @@ def run(main: Callable[[asyncio.Event], Coroutine[None, None, None]]) -> None:
             loop.add_signal_handler(number, stopping.set)
         await main(stopping)
 
+    # What the imports have made lives as long as the process.
+    gc.freeze()
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(with_signals())
 

@@ -12,7 +12,7 @@ from gateway_service.faults import InvalidRequestError
 from gateway_service.use_cases.submit_task import Submission
 from shared.codec import from_duration, from_timestamp, retry_policy_from_proto
 from shared.domain.submission import Violation
-from shared.domain.task import TaskPriority, TaskSpec, TaskStatus, Webhook
+from shared.domain.task import RetryPolicy, TaskPriority, TaskSpec, TaskStatus, Webhook
 from shared.json_values import NotJsonError, check_json
 from taskcast.v1 import task_service_pb2
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from google.protobuf import duration_pb2, timestamp_pb2
     from google.protobuf.message import Message
 
-    from shared.domain.task import Millis, RetryPolicy
+    from shared.domain.task import Millis
     from taskcast.v1 import task_pb2
 
 NANOS = 1_000_000_000
@@ -31,6 +31,7 @@ DEFAULT_HEARTBEAT = 15.0
 
 # A submit and a retry share the request_ids of a tenant, and may have the same bytes.
 _KINDS = {task_service_pb2.SubmitTaskRequest: b"submit", task_service_pb2.RetryTaskRequest: b"retry"}
+_NO_POLICY = RetryPolicy()
 _NULL = struct_pb2.Value(null_value=struct_pb2.NULL_VALUE)
 _PRIORITIES = {priority.value for priority in TaskPriority}
 _STATUSES = {status.value for status in TaskStatus}
@@ -93,9 +94,11 @@ class SubmissionReader:
         return TaskPriority(number or TaskPriority.NORMAL)
 
     def _retry_policy(self) -> RetryPolicy:
+        if not self._request.HasField("retry_policy"):
+            return _NO_POLICY
         policy = self._request.retry_policy
-        self._duration("retry_policy.initial_backoff", policy)
-        self._duration("retry_policy.max_backoff", policy)
+        self._duration("initial_backoff", policy, within="retry_policy.")
+        self._duration("max_backoff", policy, within="retry_policy.")
         return retry_policy_from_proto(policy)
 
     def _webhook(self, index: int, hook: task_pb2.Webhook) -> Webhook:
@@ -105,14 +108,15 @@ class SubmissionReader:
         statuses = tuple(TaskStatus(status) for status in hook.statuses if status in _STATUSES)
         return Webhook(url=hook.url, statuses=statuses, headers=dict(hook.headers))
 
-    def _duration(self, field: str, owner: Message) -> Millis | None:
-        """The duration in the last part of the path `field`, which is a field of `owner`."""
-        name = field.rpartition(".")[2]
+    def _duration(self, name: str, owner: Message, *, within: str = "") -> Millis | None:
+        """The duration in the field `name` of `owner`, which stands `within` the request."""
         if not owner.HasField(name):
             return None
         duration: duration_pb2.Duration = getattr(owner, name)
         if abs(duration.nanos) >= NANOS or duration.seconds < 0 or duration.nanos < 0:
-            self._wrong.append(Violation(field, "must be a duration of 0 or more, with nanos below 1,000,000,000"))
+            self._wrong.append(
+                Violation(within + name, "must be a duration of 0 or more, with nanos below 1,000,000,000")
+            )
         return from_duration(duration)
 
     def _time(self, field: str, time: timestamp_pb2.Timestamp) -> Millis | None:

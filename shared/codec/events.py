@@ -10,7 +10,7 @@ from shared.codec.fields import (
     progress_from_proto,
     put_error,
     put_progress,
-    to_timestamp,
+    put_time,
 )
 from shared.domain.identity import partition_of
 from shared.domain.task import EventType, TaskEvent, TaskStatus
@@ -28,10 +28,10 @@ def event_to_proto(event: TaskEvent) -> task_pb2.TaskEvent:
         type=task_pb2.TaskEvent.Type.ValueType(event.type),
         status=task_pb2.TaskStatus.ValueType(event.status),
         attempt=event.attempt,
-        time=to_timestamp(event.time),
         worker=event.worker,
         cancel_reason=event.cancel_reason,
     )
+    put_time(event.time, message.time)
     if event.progress is not None:
         put_progress(event.progress, message.progress)
     if event.result is not None:
@@ -39,7 +39,7 @@ def event_to_proto(event: TaskEvent) -> task_pb2.TaskEvent:
     if event.error is not None:
         put_error(event.error, message.error)
     if event.next_attempt_time is not None:
-        message.next_attempt_time.CopyFrom(to_timestamp(event.next_attempt_time))
+        put_time(event.next_attempt_time, message.next_attempt_time)
     return message
 
 

@@ -21,6 +21,13 @@ def to_timestamp(time: Millis) -> timestamp_pb2.Timestamp:
     return timestamp_pb2.Timestamp(seconds=seconds, nanos=millis * 1_000_000)
 
 
+def put_time(time: Millis, stamp: timestamp_pb2.Timestamp) -> None:
+    """Set a Timestamp that is part of a message: half the cost of a copy of `to_timestamp`."""
+    stamp.SetInParent()
+    stamp.seconds, millis = divmod(time, 1_000)
+    stamp.nanos = millis * 1_000_000
+
+
 def from_timestamp(stamp: timestamp_pb2.Timestamp) -> Millis:
     """A Timestamp as milliseconds since the epoch, rounded down."""
     return stamp.seconds * 1_000 + stamp.nanos // 1_000_000
@@ -30,6 +37,13 @@ def to_duration(duration: Millis) -> duration_pb2.Duration:
     """Milliseconds as a Duration."""
     seconds, millis = divmod(duration, 1_000)
     return duration_pb2.Duration(seconds=seconds, nanos=millis * 1_000_000)
+
+
+def put_duration(duration: Millis, message: duration_pb2.Duration) -> None:
+    """Set a Duration that is part of a message; one of 0 is present all the same."""
+    message.SetInParent()
+    message.seconds, millis = divmod(duration, 1_000)
+    message.nanos = millis * 1_000_000
 
 
 def from_duration(duration: duration_pb2.Duration) -> Millis:

@@ -9,10 +9,10 @@ from shared.codec.fields import (
     from_timestamp,
     optional_time,
     progress_from_proto,
+    put_duration,
     put_error,
     put_progress,
-    to_duration,
-    to_timestamp,
+    put_time,
 )
 from shared.domain.task import (
     Attempt,
@@ -118,14 +118,14 @@ def put_asked(task: Task, message: task_pb2.Task) -> None:
     message.priority = task_pb2.TaskPriority.ValueType(spec.priority)
     message.retry_of = task.retry_of
     message.labels.update(spec.labels)
-    message.retention.CopyFrom(to_duration(spec.retention))
-    message.create_time.CopyFrom(to_timestamp(task.create_time))
+    put_duration(spec.retention, message.retention)
+    put_time(task.create_time, message.create_time)
     if spec.schedule_time is not None:
-        message.schedule_time.CopyFrom(to_timestamp(spec.schedule_time))
+        put_time(spec.schedule_time, message.schedule_time)
     if spec.timeout is not None:
-        message.timeout.CopyFrom(to_duration(spec.timeout))
+        put_duration(spec.timeout, message.timeout)
     if spec.estimated_duration is not None:
-        message.estimated_duration.CopyFrom(to_duration(spec.estimated_duration))
+        put_duration(spec.estimated_duration, message.estimated_duration)
     for hook in spec.webhooks:
         message.webhooks.add(
             url=hook.url,
@@ -141,19 +141,19 @@ def put_life(task: Task, message: task_pb2.Task) -> None:
     message.sequence = task.sequence
     message.attempt = task.attempt
     message.cancel_reason = task.cancel_reason
-    message.update_time.CopyFrom(to_timestamp(task.update_time))
+    put_time(task.update_time, message.update_time)
     if task.progress is not None:
         put_progress(task.progress, message.progress)
     if task.error is not None:
         put_error(task.error, message.error)
     if task.start_time is not None:
-        message.start_time.CopyFrom(to_timestamp(task.start_time))
+        put_time(task.start_time, message.start_time)
     if task.end_time is not None:
-        message.end_time.CopyFrom(to_timestamp(task.end_time))
+        put_time(task.end_time, message.end_time)
     if task.next_attempt_time is not None:
-        message.next_attempt_time.CopyFrom(to_timestamp(task.next_attempt_time))
+        put_time(task.next_attempt_time, message.next_attempt_time)
     if task.expire_time is not None:
-        message.expire_time.CopyFrom(to_timestamp(task.expire_time))
+        put_time(task.expire_time, message.expire_time)
     for attempt in task.attempts:
         _put_attempt(attempt, message.attempts.add())
 
@@ -163,24 +163,24 @@ def _put_terms(task: Task, message: task_pb2.Task) -> None:
     policy = message.retry_policy
     if task.terms is not None:
         policy.max_attempts = task.terms.max_attempts
-        policy.initial_backoff.CopyFrom(to_duration(task.terms.initial_backoff))
-        policy.max_backoff.CopyFrom(to_duration(task.terms.max_backoff))
+        put_duration(task.terms.initial_backoff, policy.initial_backoff)
+        put_duration(task.terms.max_backoff, policy.max_backoff)
         policy.backoff_multiplier = task.terms.backoff_multiplier
         policy.jitter = task.terms.jitter
-        message.attempt_timeout.CopyFrom(to_duration(task.terms.attempt_timeout))
+        put_duration(task.terms.attempt_timeout, message.attempt_timeout)
         return
     if asked.max_attempts is not None:
         policy.max_attempts = asked.max_attempts
     if asked.initial_backoff is not None:
-        policy.initial_backoff.CopyFrom(to_duration(asked.initial_backoff))
+        put_duration(asked.initial_backoff, policy.initial_backoff)
     if asked.max_backoff is not None:
-        policy.max_backoff.CopyFrom(to_duration(asked.max_backoff))
+        put_duration(asked.max_backoff, policy.max_backoff)
     if asked.backoff_multiplier is not None:
         policy.backoff_multiplier = asked.backoff_multiplier
     if asked.jitter is not None:
         policy.jitter = asked.jitter
     if task.spec.attempt_timeout is not None:
-        message.attempt_timeout.CopyFrom(to_duration(task.spec.attempt_timeout))
+        put_duration(task.spec.attempt_timeout, message.attempt_timeout)
 
 
 def _terms_from_spec(spec: TaskSpec) -> AttemptTerms:
@@ -199,9 +199,9 @@ def _terms_from_spec(spec: TaskSpec) -> AttemptTerms:
 def _put_attempt(attempt: Attempt, message: task_pb2.Attempt) -> None:
     message.number = attempt.number
     message.worker = attempt.worker
-    message.start_time.CopyFrom(to_timestamp(attempt.start_time))
+    put_time(attempt.start_time, message.start_time)
     if attempt.end_time is not None:
-        message.end_time.CopyFrom(to_timestamp(attempt.end_time))
+        put_time(attempt.end_time, message.end_time)
     if attempt.outcome is not None:
         message.outcome = task_pb2.TaskStatus.ValueType(attempt.outcome)
     if attempt.error is not None:
