@@ -117,7 +117,8 @@ def put_asked(task: Task, message: task_pb2.Task) -> None:
     message.queue = spec.queue
     message.priority = task_pb2.TaskPriority.ValueType(spec.priority)
     message.retry_of = task.retry_of
-    message.labels.update(spec.labels)
+    if spec.labels:
+        message.labels.update(spec.labels)
     put_duration(spec.retention, message.retention)
     put_time(task.create_time, message.create_time)
     if spec.schedule_time is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from aiormq.abc import ChannelFrame
@@ -31,6 +32,9 @@ WINDOW = 512
 """Unconfirmed task messages on their way at once."""
 
 CONFIRM_SECONDS = 10.0
+
+LINES_KEPT = 1_024
+"""Names of queues that are remembered."""
 
 EVENT_BACKLOG = 10_000
 """Events that wait to be sent. Beyond it the oldest are dropped: watchers find them in the record."""
@@ -96,6 +100,8 @@ class TaskPublisher:
 
     def __init__(self, session: Session, topology: Topology) -> None:
         self._topology = topology
+        # A name takes longer to put together than to find.
+        self._line = lru_cache(maxsize=LINES_KEPT)(topology.line)
         self._window = asyncio.Semaphore(WINDOW)
         self._outgoing: deque[_Sent] = deque()
         self._news = asyncio.Event()
@@ -150,7 +156,7 @@ class TaskPublisher:
         if not self._open:
             self._window.release()
             return BrokerUnavailableError("RabbitMQ is not connected")
-        sent = _Sent(self._topology.line(message.queue, message.priority), message.body, self._window)
+        sent = _Sent(self._line(message.queue, message.priority), message.body, self._window)
         self._outgoing.append(sent)
         self._news.set()
         return sent
