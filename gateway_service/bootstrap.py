@@ -101,7 +101,13 @@ class Gateway:
         self._clock = RecordClock(record)
         await self._clock.wait_for_record()
 
-        journal = Journal(record, self._clock, counting(broker.broadcast))
+        journal = Journal(
+            record,
+            self._clock,
+            counting(broker.broadcast),
+            announce=broker.announce,
+            standing=settings.read_standing_endpoints(),
+        )
         limits = Limits(payload_bytes=settings.max_payload_bytes)
         dispatcher = Dispatcher(record, broker, journal, most_undispatched=settings.max_undispatched)
         hub = EventHub(broker, most_watches=settings.max_watches)
@@ -109,7 +115,15 @@ class Gateway:
             record, record.catalogue, hub, self._clock, late=round((settings.store_deadline + LATE_SECONDS) * 1_000)
         )
         sweeper = Sweeper(record, journal, dispatcher, self._clock, name=name)
-        submit = SubmitTask(record, journal, dispatcher, self._clock, limits)
+        submit = SubmitTask(
+            record,
+            journal,
+            dispatcher,
+            self._clock,
+            limits,
+            reach=settings.reach,
+            secrets=settings.read_webhook_secrets(),
+        )
         servicer = TaskServicer(
             submit=submit,
             retry=RetryTask(record, submit),

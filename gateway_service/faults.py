@@ -68,6 +68,16 @@ class AnswerFullError(Fault):
     """An answer with many parts has no room for this one."""
 
 
+class WebhooksUnsignedError(Fault):
+    """The task has webhooks, and this server has no secret to sign them with."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This server has no secret to sign these webhooks with, so it takes none: whoever runs it sets"
+            " TASKCAST_WEBHOOK_SECRET. Submit the task without them, or follow it with WatchTask."
+        )
+
+
 class SequenceAheadError(Fault):
     """A watch asked to go on after an event that has not happened."""
 

@@ -163,7 +163,8 @@ class WorkerService(Service):
         super().__init__(name, "worker_service", {"WORKER_NAME": name.replace(" ", "-"), **environment}, log)
 
     def is_ready(self) -> bool:
-        return bool(self.log_lines("worker.taking_tasks"))
+        last = "sending_webhooks" if self.environment.get("WORKER_ROLE") == "webhooks" else "taking_tasks"
+        return bool(self.log_lines(f"worker.{last}"))
 
     @property
     def attempts_name(self) -> str:

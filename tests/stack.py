@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 import aio_pika
 import redis
 
+from tests.endpoints import SECRET
 from tests.handlers_anywhere import write_command_file
 from tests.services import GatewayService, Service, WorkerService
 
@@ -80,6 +81,8 @@ class Stack:
             "TASKCAST_LEASE_SECONDS": "2",
             "TASKCAST_LOG_FORMAT": "json",
             "WORKER_DRAIN_SECONDS": "5",
+            "TASKCAST_WEBHOOK_SECRET": SECRET,
+            "TASKCAST_WEBHOOK_ALLOW": "127.0.0.0/8",
             "TASKCAST_TEST_LEDGER": str(self._ledger),
             **(settings or {}),
         }

@@ -30,6 +30,7 @@ from worker_service.runners.command import CommandRunner
 from worker_service.runners.loop import LoopRunner
 from worker_service.runners.process import ProcessRunner
 from worker_service.runners.thread import ThreadRunner
+from worker_service.webhooks.service import sending_webhooks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +54,7 @@ log = structlog.get_logger(__name__)
 
 
 class Worker:
-    """One worker process: enter to start taking tasks, leave to finish or hand back what runs."""
+    """One worker process, which runs tasks, sends webhooks, or both: enter to start, leave to finish what runs."""
 
     def __init__(
         self, settings: WorkerSettings, handlers: Mapping[str, AnyHandler], *, broker: Broker | None = None
@@ -88,7 +89,19 @@ class Worker:
             stack.push_async_callback(broker.close)
         clock = RecordClock(record)
         await clock.wait_for_record()
+        synchronising = asyncio.create_task(repeat("clock", CLOCK_SECONDS, lambda: _synchronise(clock, broker)))
+        stack.push_async_callback(stop_all, [synchronising])
+        if settings.metrics_listen:
+            await self._show_metrics(stack, settings.metrics_listen)
+        if settings.sends_webhooks:
+            sending = sending_webhooks(settings, record, record.deliveries, broker, clock)
+            await stack.enter_async_context(sending)
+        if settings.runs_tasks:
+            await self._run_tasks(stack, record, broker, clock)
 
+    async def _run_tasks(self, stack: AsyncExitStack, record: RedisRecord, broker: Broker, clock: RecordClock) -> None:
+        settings = self._settings
+        name = settings.process_name
         runners = _runners(settings)
         for runner in runners.values():
             stack.push_async_callback(runner.close)
@@ -101,7 +114,13 @@ class Worker:
         executor = Executor(
             self._handlers,
             runners,
-            Journal(record, clock, counting(broker.broadcast)),
+            Journal(
+                record,
+                clock,
+                counting(broker.broadcast),
+                announce=broker.announce,
+                standing=settings.read_standing_endpoints(),
+            ),
             leases,
             worker=name,
             terms=AttemptTerms(
@@ -117,7 +136,6 @@ class Worker:
             await subscription.bind(f"*.*.{event}")
         intake = Intake(executor.execute, slots=settings.concurrency)
         consumer = await broker.consume(settings.queues, intake.take)
-        synchronising = asyncio.create_task(repeat("clock", CLOCK_SECONDS, lambda: _synchronise(clock, broker)))
 
         async def drain() -> None:
             # In this order: no new work, what runs may finish, the rest is handed back.
@@ -126,12 +144,9 @@ class Worker:
             await intake.join(max(HAND_BACK_SECONDS, settings.kill_grace + 1))
             self.still_running = await executor.hand_back_the_rest(HAND_BACK_SECONDS)
             await consumer.close()
-            await stop_all([synchronising])
 
         stack.push_async_callback(drain)
         SLOTS.set(settings.concurrency)
-        if settings.metrics_listen:
-            await self._show_metrics(stack, settings.metrics_listen)
         intake.attach(consumer)
         log.info("worker.taking_tasks", worker=name, queues=settings.queues, types=sorted(self._handlers))
 

@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from shared.domain.task import Millis
 
 
+ROLES = ("all", "tasks", "webhooks")
+
+
 class WorkerSettings(SharedSettings):
     """What only the worker reads. The alias of a field is its environment variable."""
 
-    role: str = Field("all", alias="WORKER_ROLE", pattern=r"^(all|tasks|webhooks)$")
+    role: str = Field("all", alias="WORKER_ROLE", pattern=f"^({'|'.join(ROLES)})$")
     handlers: CommaSeparated = Field((), alias="WORKER_HANDLERS")
     queues: CommaSeparated = Field(("default",), alias="WORKER_QUEUES")
     processes: int = Field(1, alias="WORKER_COUNT", ge=1, le=256)

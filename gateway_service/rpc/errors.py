@@ -51,6 +51,7 @@ TABLE: dict[type[Exception], Answer] = {
     faults.TaskNotCancellableError: Answer(_C.FAILED_PRECONDITION, "TASK_NOT_CANCELLABLE"),
     faults.TaskNotRetryableError: Answer(_C.FAILED_PRECONDITION, "TASK_NOT_RETRYABLE"),
     faults.RequestIdReusedError: Answer(_C.ALREADY_EXISTS, "REQUEST_ID_REUSED"),
+    faults.WebhooksUnsignedError: Answer(_C.FAILED_PRECONDITION, "WEBHOOKS_UNSIGNED"),
     faults.SequenceAheadError: Answer(_C.OUT_OF_RANGE, "SEQUENCE_AHEAD"),
     faults.SequenceCompactedError: Answer(_C.OUT_OF_RANGE, "SEQUENCE_COMPACTED"),
     faults.WatchBehindError: Answer(_C.ABORTED, "WATCH_BEHIND", retry_after=0.2),

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import uuid_utils
 
-from gateway_service.faults import BacklogFullError, Fault, InvalidRequestError, RequestIdReusedError
+from gateway_service.faults import (
+    BacklogFullError,
+    Fault,
+    InvalidRequestError,
+    RequestIdReusedError,
+    WebhooksUnsignedError,
+)
 from shared.domain.commands import Submit
 from shared.domain.identity import derived_task_id
 from shared.domain.submission import Violation, violations
@@ -19,10 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway_service.dispatcher import Dispatcher
+    from shared.domain.addresses import Reach
     from shared.domain.submission import Limits
     from shared.domain.task import Task, TaskSpec
     from shared.journal import Journal
     from shared.ports import Clock, Record, StoreError
+    from shared.webhook_secrets import Secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +55,32 @@ class Submitted:
 class SubmitTask:
     """Answers when the record has the task; dispatch follows at once, in the background."""
 
-    def __init__(self, record: Record, journal: Journal, dispatcher: Dispatcher, clock: Clock, limits: Limits) -> None:
+    def __init__(
+        self,
+        record: Record,
+        journal: Journal,
+        dispatcher: Dispatcher,
+        clock: Clock,
+        limits: Limits,
+        *,
+        reach: Reach,
+        secrets: Secrets,
+    ) -> None:
+        """`reach` says where webhooks may go; `secrets` sign them."""
         self._record = record
         self._journal = journal
         self._dispatcher = dispatcher
         self._clock = clock
         self._limits = limits
+        self._reach = reach
+        self._secrets = secrets
 
     async def __call__(self, tenant: str, submission: Submission) -> Submitted:
         """Record the task that a submission describes.
 
         With a `request_id` the second submission finds the first, if `fingerprint`, which identifies the body,
-        is the same. Raises InvalidRequestError, RequestIdReusedError, BacklogFullError, StoreUnavailableError
-        (then the outcome is unknown) or StoreFullError.
+        is the same. Raises InvalidRequestError, WebhooksUnsignedError, RequestIdReusedError, BacklogFullError,
+        StoreUnavailableError (then the outcome is unknown) or StoreFullError.
         """
         (outcome,) = await self.all(tenant, [submission])
         if isinstance(outcome, Exception):
@@ -67,7 +89,7 @@ class SubmitTask:
 
     async def all(self, tenant: str, submissions: Sequence[Submission]) -> list[Submitted | Fault | StoreError]:
         """Record many, each by itself; in the place of an answer may stand what `__call__` would have raised."""
-        outcomes: list[Submitted | Fault | StoreError | None] = [self._refusal(s) for s in submissions]
+        outcomes: list[Submitted | Fault | StoreError | None] = [self._refusal(tenant, s) for s in submissions]
         ordered = [index for index, refusal in enumerate(outcomes) if refusal is None]
         room = self._dispatcher.room
         if len(ordered) > room:
@@ -104,11 +126,16 @@ class SubmitTask:
             return StoreUnavailableError(f"task {task_id} expired while it was submitted again")
         return Submitted(first, duplicate=True)
 
-    def _refusal(self, submission: Submission) -> InvalidRequestError | None:
-        wrong = violations(submission.spec, self._limits, self._clock.now())
+    def _refusal(self, tenant: str, submission: Submission) -> Fault | None:
+        wrong = violations(submission.spec, self._limits, self._clock.now(), self._reach)
         if len(submission.request_id) > self._limits.request_id_length:
             wrong.append(Violation("request_id", f"must have at most {self._limits.request_id_length} characters"))
-        return InvalidRequestError(wrong) if wrong else None
+        if wrong:
+            return InvalidRequestError(wrong)
+        hosts = [urlsplit(hook.url).hostname or "" for hook in submission.spec.webhooks]
+        if not all(self._secrets.of(tenant, host) for host in hosts):
+            return WebhooksUnsignedError()
+        return None
 
 
 def _order(tenant: str, submission: Submission) -> Order:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import importlib.util
 import json
 import os
+import secrets
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path  # typer reads annotations at run time.
@@ -19,6 +21,7 @@ from shared import lifecycle
 from shared.adapters.local import LocalBroker
 from shared.settings import read_settings
 from shared.telemetry import configure_logs
+from shared.webhook_secrets import PREFIX
 from taskcast.embedded import EmbeddedStore, EmbeddedStoreError
 from worker_service.bootstrap import Worker
 from worker_service.registry import HandlerError, load_handlers
@@ -50,6 +53,9 @@ def dev(
 ) -> None:
     """Run gateway and worker in this process, with a private store and no broker to install."""
     os.environ.setdefault("TASKCAST_LOG_LEVEL", "WARNING")
+    # Receivers that are tried out run on this machine; whoever wants to verify signatures sets a secret.
+    os.environ.setdefault("TASKCAST_WEBHOOK_ALLOW", "127.0.0.0/8,::1/128")
+    os.environ.setdefault("TASKCAST_WEBHOOK_SECRET", f"{PREFIX}{base64.b64encode(secrets.token_bytes(32)).decode()}")
     sys.path.insert(0, str(Path.cwd()))
     gateway = read_settings(GatewaySettings)
     worker = read_settings(WorkerSettings)

@@ -133,7 +133,8 @@ class TaskServiceServicer:
         Errors: INVALID_ARGUMENT (INVALID_REQUEST); ALREADY_EXISTS (REQUEST_ID_REUSED) if the request_id belongs to a
         task submitted with another body; RESOURCE_EXHAUSTED (QUEUE_FULL) if the queue holds as many tasks as it may,
         (STORE_FULL) if the record has no room, (RATE_LIMITED); UNAVAILABLE (STORE_UNAVAILABLE), or (BROKER_UNAVAILABLE)
-        if too many tasks wait for the broker to come back.
+        if too many tasks wait for the broker to come back; FAILED_PRECONDITION (WEBHOOKS_UNSIGNED) for a task with webhooks
+        if the server has no secret to sign them with.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -59,7 +59,8 @@ class TaskServiceStub:
     Errors: INVALID_ARGUMENT (INVALID_REQUEST); ALREADY_EXISTS (REQUEST_ID_REUSED) if the request_id belongs to a
     task submitted with another body; RESOURCE_EXHAUSTED (QUEUE_FULL) if the queue holds as many tasks as it may,
     (STORE_FULL) if the record has no room, (RATE_LIMITED); UNAVAILABLE (STORE_UNAVAILABLE), or (BROKER_UNAVAILABLE)
-    if too many tasks wait for the broker to come back.
+    if too many tasks wait for the broker to come back; FAILED_PRECONDITION (WEBHOOKS_UNSIGNED) for a task with webhooks
+    if the server has no secret to sign them with.
     """
     GetTask: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.GetTaskRequest, _task_service_pb2.GetTaskResponse]
     """Shows one task whole, with its payload and, once it has succeeded, its result.
@@ -188,7 +189,8 @@ class TaskServiceAsyncStub(TaskServiceStub):
     Errors: INVALID_ARGUMENT (INVALID_REQUEST); ALREADY_EXISTS (REQUEST_ID_REUSED) if the request_id belongs to a
     task submitted with another body; RESOURCE_EXHAUSTED (QUEUE_FULL) if the queue holds as many tasks as it may,
     (STORE_FULL) if the record has no room, (RATE_LIMITED); UNAVAILABLE (STORE_UNAVAILABLE), or (BROKER_UNAVAILABLE)
-    if too many tasks wait for the broker to come back.
+    if too many tasks wait for the broker to come back; FAILED_PRECONDITION (WEBHOOKS_UNSIGNED) for a task with webhooks
+    if the server has no secret to sign them with.
     """
     GetTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.GetTaskRequest, _task_service_pb2.GetTaskResponse]  # type: ignore[assignment]
     """Shows one task whole, with its payload and, once it has succeeded, its result.
@@ -320,7 +322,8 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: INVALID_ARGUMENT (INVALID_REQUEST); ALREADY_EXISTS (REQUEST_ID_REUSED) if the request_id belongs to a
         task submitted with another body; RESOURCE_EXHAUSTED (QUEUE_FULL) if the queue holds as many tasks as it may,
         (STORE_FULL) if the record has no room, (RATE_LIMITED); UNAVAILABLE (STORE_UNAVAILABLE), or (BROKER_UNAVAILABLE)
-        if too many tasks wait for the broker to come back.
+        if too many tasks wait for the broker to come back; FAILED_PRECONDITION (WEBHOOKS_UNSIGNED) for a task with webhooks
+        if the server has no secret to sign them with.
         """
 
     @_abc_1.abstractmethod

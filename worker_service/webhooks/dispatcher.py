@@ -117,7 +117,7 @@ class Dispatcher:
         """Send what was read of the lane, in order; whether there is more to read."""
         hook = endpoints_of(taken.task.spec, self._standing).get(taken.lane.endpoint)
         last = taken.events[-1].sequence if taken.events else taken.cursor
-        more = len(taken.events) == MOST_EVENTS
+        more = len(taken.events) >= MOST_EVENTS
         pending = [event for event in taken.events if _is_pending(event, hook, taken)]
         for event in pending:
             delivery = await self._deliver(taken, event, hook)
