@@ -287,6 +287,13 @@ class Consumer(Protocol):
         """Take no more deliveries. A few may still arrive; those in hand stay valid until they are settled."""
         ...
 
+    async def pull(self, priority: TaskPriority) -> Delivery | None:
+        """Ask for one delivery from this line of any of the queues; None if there is none, or the broker is away.
+
+        It is the caller's and does not go to `on_delivery`. Not to be cancelled.
+        """
+        ...
+
     async def close(self) -> None:
         """Stop for good; unsettled deliveries go back to the broker."""
         ...

@@ -10,9 +10,10 @@ import pytest
 from shared.domain.task import TaskPriority
 from shared.ports import BrokerUnavailableError, StoreUnavailableError, TaskMessage
 from tests.contract.listeners import Hands, until
+from tests.deadlines import eventually_async
 
 if TYPE_CHECKING:
-    from shared.ports import Broker
+    from shared.ports import Broker, Delivery
 
 pytestmark = pytest.mark.integration
 
@@ -50,6 +51,57 @@ async def test_a_body_of_any_size_arrives_as_it_was(broker: Broker, size: int) -
     await dispatch(broker, body)
     (delivery,) = await hands.hold(1)
     assert delivery.body == body
+
+
+async def test_a_paused_consumer_gets_one_message_of_a_line_when_it_asks_and_none_from_an_empty_line(
+    broker: Broker,
+) -> None:
+    await dispatch(broker, b"1", b"2")
+    await dispatch(broker, b"low", priority=LOW)
+    hands = await Hands.of(broker, prefetch=1)
+    hands.consumer.pause()
+    await until(lambda: not hands.consumer.is_consuming, "the consumer to pause")
+    for delivery in hands.deliveries:
+        await delivery.give_back()
+
+    async def pulled(priority: TaskPriority) -> Delivery:
+        async def look() -> Delivery | None:
+            return await hands.consumer.pull(priority)
+
+        found = await eventually_async(look, within=10, what=f"a message in the line {priority.name}")
+        assert found is not None
+        return found
+
+    assert await hands.consumer.pull(HIGH) is None
+    low = await pulled(LOW)
+    assert (low.body, low.priority) == (b"low", LOW)
+    first, second = await pulled(NORMAL), await pulled(NORMAL)
+    assert sorted([first.body, second.body]) == [b"1", b"2"]
+    assert await hands.consumer.pull(NORMAL) is None
+    await first.ack()
+    await second.give_back()
+    again = await pulled(NORMAL)
+    assert again.body == second.body
+    await again.ack()
+    assert await hands.consumer.pull(NORMAL) is None
+
+
+async def test_a_consumer_may_ask_in_all_of_its_queues(broker: Broker) -> None:
+    hands = await Hands.of(broker, "default", "slow", prefetch=1)
+    hands.consumer.pause()
+    await until(lambda: not hands.consumer.is_consuming, "the consumer to pause")
+    for queue in ("default", "slow"):
+        await dispatch(broker, queue.encode(), queue=queue, priority=HIGH)
+    found = set()
+
+    async def both() -> bool:
+        delivery = await hands.consumer.pull(HIGH)
+        if delivery is not None:
+            found.add(delivery.body)
+        return len(found) == 2
+
+    await eventually_async(both, within=10, what="a message of each queue")
+    assert found == {b"default", b"slow"}
 
 
 async def test_a_message_waits_for_a_worker_however_late(broker: Broker) -> None:

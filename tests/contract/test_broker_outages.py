@@ -174,6 +174,7 @@ async def test_over_a_restart_of_the_server_everything_returns_by_itself(
         assert await ears.subscription.bind("a0.#") is False
         broker.broadcast("5e.task.unheard", b"")
         await in_hand.ack()  # Of no effect: the broker has the message again.
+        assert await hands.consumer.pull(NORMAL) is None
     hands.consumer.pause()
     hands.consumer.resume(20)
 

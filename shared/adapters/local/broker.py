@@ -77,6 +77,13 @@ class LocalConsumer:
         """See `shared.ports.Consumer.pause`."""
         self.prefetch = 0
 
+    async def pull(self, priority: TaskPriority) -> LocalDelivery | None:
+        """See `shared.ports.Consumer.pull`."""
+        for queue in self.queues:
+            if not self.closed and (delivery := self.broker.take((queue, priority), self)) is not None:
+                return delivery
+        return None
+
     async def close(self) -> None:
         """Stop for good; unsettled deliveries go back."""
         self.closed = True
@@ -224,6 +231,14 @@ class LocalBroker:
             self._lines[line].append(body)
         self.deliver_soon()
 
+    def take(self, line: Line, holder: LocalConsumer) -> LocalDelivery | None:
+        """Hand the first message of a line to `holder`."""
+        if not self._lines[line]:
+            return None
+        delivery = LocalDelivery(self._lines[line].popleft(), line[1], line, holder)
+        holder.in_hand[line].add(delivery)
+        return delivery
+
     def forget(self, consumer: LocalConsumer) -> None:
         """The consumer takes no more deliveries."""
         if consumer in self._consumers:
@@ -239,8 +254,8 @@ class LocalBroker:
         self._delivery_planned = False
         for line, messages in self._lines.items():
             while messages and (consumer := self._next_taker(line)) is not None:
-                delivery = LocalDelivery(messages.popleft(), line[1], line, consumer)
-                consumer.in_hand[line].add(delivery)
+                delivery = self.take(line, consumer)
+                assert delivery is not None  # There are messages.
                 consumer.on_delivery(delivery)
 
     def _next_taker(self, line: Line) -> LocalConsumer | None:

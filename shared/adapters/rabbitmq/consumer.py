@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from shared.adapters.rabbitmq.session import AMQP_FAILURES, underlay_of
-from shared.adapters.rabbitmq.topology import LINES
+from shared.adapters.rabbitmq.topology import LINES, RPC_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -67,6 +67,8 @@ class RabbitConsumer:
         self._wanted_prefetch = 0
         self._changed = asyncio.Event()
         self._active = False
+        self._channel: Channel | None = None
+        self._pulls = 0
         self._owner = session.own_channel(self._serve)
 
     @property
@@ -84,6 +86,26 @@ class RabbitConsumer:
         self._wanted_prefetch = 0
         self._changed.set()
 
+    async def pull(self, priority: TaskPriority) -> RabbitDelivery | None:
+        """See `shared.ports.Consumer.pull`."""
+        # Each queue is asked first in its turn.
+        self._pulls += 1
+        first = self._pulls % len(self._queues)
+        for queue in self._queues[first:] + self._queues[:first]:
+            channel = self._channel
+            if channel is None or channel.is_closed:
+                return None
+            try:
+                message = await channel.basic_get(self._topology.line(queue, priority), timeout=RPC_SECONDS)
+            except (*AMQP_FAILURES, asyncio.CancelledError) as error:
+                # aiormq cancels what waits for an answer on a channel that closes.
+                if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                    raise
+                return None
+            if message.delivery_tag is not None:
+                return RabbitDelivery(message, priority)
+        return None
+
     async def close(self) -> None:
         """Stop for good; closing the channel returns what is unsettled to the broker."""
         await self._owner.stop()
@@ -100,6 +122,7 @@ class RabbitConsumer:
             self._changed.set()
 
         underlay.on_consumer_cancel_callbacks.add(on_queue_gone)
+        self._channel = underlay
         tags: list[str] = []
         prefetch = 0
         try:
@@ -117,6 +140,7 @@ class RabbitConsumer:
                 await self._changed.wait()
         finally:
             self._active = False
+            self._channel = None
 
     async def _start(self, channel: Channel, prefetch: int) -> list[str]:
         await channel.basic_qos(prefetch_count=prefetch)
@@ -133,3 +157,9 @@ class RabbitConsumer:
             self._on_delivery(RabbitDelivery(message, priority))
 
         return receive
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody wants the running task to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

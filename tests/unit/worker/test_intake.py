@@ -196,7 +196,11 @@ async def test_a_worker_that_paused_takes_more_as_soon_as_a_slot_is_free(broker:
     await fill(broker, 20, HIGH, NORMAL)
     await worker.has_run(4)
     await paused(worker)
-    assert broker.returned > 0
+
+    async def returned() -> bool:
+        return broker.returned > 0
+
+    await eventually_async(returned, within=5, what="what waits to be given back")
     worker.gate.set()
     await worker.has_run(40)
     assert worker.takes_more
