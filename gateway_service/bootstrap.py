@@ -25,6 +25,8 @@ from gateway_service.rpc.task_servicer import TaskServicer
 from gateway_service.sweeper import ROUND_SECONDS, Sweeper
 from gateway_service.use_cases.cancel_task import CancelTask
 from gateway_service.use_cases.get_task import GetTask
+from gateway_service.use_cases.list_queues import ListQueues, ListWorkers
+from gateway_service.use_cases.list_tasks import ListTasks
 from gateway_service.use_cases.retry_task import RetryTask
 from gateway_service.use_cases.submit_task import SubmitTask
 from gateway_service.watch.follow import FollowTask
@@ -129,6 +131,7 @@ class Gateway:
             retry=RetryTask(record, submit),
             get=GetTask(record),
             cancel=CancelTask(record, journal, limits),
+            list_tasks=ListTasks(record.catalogue),
             follow=FollowTask(record, hub),
             follow_tasks=FollowTasks(record, hub),
             follow_matching=FollowMatching(record, hub, patrol),
@@ -136,13 +139,14 @@ class Gateway:
                 retention=round(settings.retention * 1_000), timeout=round(settings.timeout * 1_000) or None
             ),
         )
+        admin = AdminServicer(queues=ListQueues(record.catalogue), workers=ListWorkers(record.catalogue))
         self._readiness = Readiness(broker)
         bound = CallBound(most=settings.max_calls, deadline=settings.call_deadline)
         # The last resort, which answers without details; the bounds on calls and watches answer with them.
         most_at_once = 2 * (settings.max_calls + settings.max_watches)
         self._server = RpcServer(
             servicer,
-            AdminServicer(),
+            admin,
             listen=settings.grpc_listen,
             share_port=settings.share_port,
             bound=bound,
@@ -153,6 +157,7 @@ class Gateway:
             self._http = HttpServer(
                 build_app(
                     servicer,
+                    admin,
                     self._readiness,
                     bodies=BodyReader(
                         most=settings.max_payload_bytes + MESSAGE_OVERHEAD, deadline=settings.call_deadline

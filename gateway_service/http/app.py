@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gateway_service.call_bound import CallBound
     from gateway_service.http.body import BodyReader
     from gateway_service.readiness import Readiness
+    from gateway_service.rpc.admin_servicer import AdminServicer
     from gateway_service.rpc.task_servicer import TaskServicer
     from shared.domain.submission import Limits
 
@@ -40,6 +41,7 @@ STATIC = Path(__file__).parent / "static"
 
 def build_app(
     tasks: TaskServicer,
+    admin: AdminServicer,
     readiness: Readiness,
     *,
     bodies: BodyReader,
@@ -49,8 +51,9 @@ def build_app(
 ) -> Starlette:
     """The ASGI application of one gateway. `origins`: other sites whose pages may use it."""
     routes: dict[str, dict[str, Endpoint]] = {}
+    servicers = {"TaskService": tasks, "AdminService": admin}
     for call in CALLS:
-        endpoint = CallEndpoint(call, getattr(tasks, call.rpc), bodies, bound)
+        endpoint = CallEndpoint(call, getattr(servicers[call.service], call.rpc), bodies, bound)
         routes.setdefault(call.path, {}).update(_get(endpoint) if call.verb == "GET" else {call.verb: endpoint})
     # A stream has no HEAD, which would wait for an end that may never come.
     for stream in STREAMS:

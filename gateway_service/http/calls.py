@@ -10,7 +10,7 @@ from google.protobuf import descriptor_pool, message_factory
 from gateway_service.faults import InvalidRequestError
 from gateway_service.http.answers import message_response
 from gateway_service.http.json_message import put_json
-from gateway_service.http.query import read_query
+from gateway_service.http.query import FILTER, Parameter, read_query
 from shared.domain.submission import Violation
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from gateway_service.call_bound import CallBound
     from gateway_service.http.body import BodyReader
-    from gateway_service.http.query import Parameter
 
     Method = Callable[[Any, Any], Awaitable[Message]]
 
@@ -58,14 +57,19 @@ class Call:
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 
+PAGE = (Parameter("pageSize", "page_size"), Parameter("pageToken", "page_token"))
+
 CALLS = (
     Call("POST", "/tasks", "TaskService", "SubmitTask", status=202, creates=True),
     Call("POST", "/tasks/batch", "TaskService", "BatchSubmitTasks"),
     Call("POST", "/tasks/batch/get", "TaskService", "BatchGetTasks"),
     Call("POST", "/tasks/batch/cancel", "TaskService", "BatchCancelTasks"),
+    Call("GET", "/tasks", "TaskService", "ListTasks", query=(*FILTER, *PAGE)),
     Call("GET", "/tasks/{task_id}", "TaskService", "GetTask"),
     Call("POST", "/tasks/{task_id}/cancel", "TaskService", "CancelTask"),
     Call("POST", "/tasks/{task_id}/retry", "TaskService", "RetryTask", status=202, creates=True),
+    Call("GET", "/queues", "AdminService", "ListQueues"),
+    Call("GET", "/workers", "AdminService", "ListWorkers"),
 )
 """Every unary RPC that is served here. Of two paths that match, the first is taken."""
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from gateway_service.faults import NotImplementedYetError
 from gateway_service.rpc.batches import Batches
-from gateway_service.rpc.filters import watched_filter
+from gateway_service.rpc.filters import task_filter, watched_filter
 from gateway_service.rpc.requests import after_sequence, fingerprint, heartbeat_seconds, read_submission
 from gateway_service.watch.updates import Heartbeat
 from shared.codec import event_to_proto, task_to_proto
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from gateway_service.rpc.requests import SubmissionDefaults
     from gateway_service.use_cases.cancel_task import CancelTask
     from gateway_service.use_cases.get_task import GetTask
+    from gateway_service.use_cases.list_tasks import ListTasks
     from gateway_service.use_cases.retry_task import RetryTask
     from gateway_service.use_cases.submit_task import SubmitTask
     from gateway_service.watch.follow import FollowTask
@@ -45,6 +45,7 @@ class TaskServicer(rpc.TaskServiceServicer):
         retry: RetryTask,
         get: GetTask,
         cancel: CancelTask,
+        list_tasks: ListTasks,
         follow: FollowTask,
         follow_tasks: FollowTasks,
         follow_matching: FollowMatching,
@@ -54,6 +55,7 @@ class TaskServicer(rpc.TaskServiceServicer):
         self._retry = retry
         self._get = get
         self._cancel = cancel
+        self._list = list_tasks
         self._follow = follow
         self._follow_tasks = follow_tasks
         self._follow_matching = follow_matching
@@ -101,8 +103,10 @@ class TaskServicer(rpc.TaskServiceServicer):
         return pb.RetryTaskResponse(task=task, duplicate=submitted.duplicate)
 
     async def ListTasks(self, request: pb.ListTasksRequest, context: Context) -> pb.ListTasksResponse:
-        """Not served yet."""
-        _not_served("ListTasks")
+        """One page of the tasks that match."""
+        page = await self._list(TENANT, task_filter(request.filter), size=request.page_size, token=request.page_token)
+        tasks = [task_to_proto(task, payload=False, result=False) for task in page.tasks]
+        return pb.ListTasksResponse(tasks=tasks, next_page_token=page.next_token)
 
     async def WatchTasks(self, request: pb.WatchTasksRequest, context: Context) -> None:
         """Send the updates of many tasks: of those named until all have ended, of those that match for ever."""
@@ -149,7 +153,3 @@ def watch_many_response(update: Update) -> pb.WatchTasksResponse:
     if isinstance(update, Task):
         return pb.WatchTasksResponse(snapshot=task_to_proto(update, payload=False, result=False))
     return pb.WatchTasksResponse(event=event_to_proto(update))
-
-
-def _not_served(method: str) -> NoReturn:
-    raise NotImplementedYetError(method)

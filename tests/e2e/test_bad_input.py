@@ -381,9 +381,6 @@ def test_an_unknown_task_is_not_found(grpc_stub: Any) -> None:
 
 
 NOT_SERVED: dict[str, Any] = {
-    "ListTasks": task_service_pb2.ListTasksRequest(),
-    "ListQueues": admin_service_pb2.ListQueuesRequest(),
-    "ListWorkers": admin_service_pb2.ListWorkersRequest(),
     "ListWebhookDeliveries": admin_service_pb2.ListWebhookDeliveriesRequest(),
     "RedeliverWebhook": admin_service_pb2.RedeliverWebhookRequest(),
 }

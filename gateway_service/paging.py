@@ -1,0 +1,66 @@
+"""Pages of long answers: how many entries one has, and the token that leads to the next."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import struct
+import uuid
+from typing import TYPE_CHECKING
+
+from gateway_service.faults import InvalidRequestError
+from shared.domain.submission import Violation
+from shared.ports import Place
+
+if TYPE_CHECKING:
+    from shared.domain.task import Millis
+
+DEFAULT_PAGE_SIZE = 50
+LARGEST_PAGE_SIZE = 1_000
+
+_DIGEST_BYTES = 8
+_PLACE = struct.Struct(">q16s")
+_FOREIGN = "was not given by this server for a request like this one: begin again without it"
+
+
+def page_size(asked: int) -> int:
+    """How many entries a page may have. Raises InvalidRequestError if `asked` is negative."""
+    if asked < 0:
+        raise InvalidRequestError([Violation("page_size", f"must not be negative, is {asked}")])
+    return min(asked or DEFAULT_PAGE_SIZE, LARGEST_PAGE_SIZE)
+
+
+def page_token(place: Place | None, listing: bytes) -> str:
+    """The token that leads to what lies behind `place`, or the empty string where nothing does.
+
+    `listing` says what is listed: a token is good for that only. It holds no secret, since whoever forged one
+    would see what is theirs anyway, and any gateway reads what another has given.
+    """
+    if place is None:
+        return ""
+    packed = _PLACE.pack(place.create_time, uuid.UUID(place.task_id).bytes)
+    return base64.urlsafe_b64encode(packed + _digest(packed, listing)).decode()
+
+
+def read_page_token(token: str, listing: bytes) -> Place | None:
+    """The place that `page_token` was given for the same `listing`; None for the empty token.
+
+    Raises InvalidRequestError for any other string.
+    """
+    if not token:
+        return None
+    try:
+        content = base64.b64decode(token, altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        content = b""
+    packed, digest = content[: _PLACE.size], content[_PLACE.size :]
+    if len(packed) < _PLACE.size or digest != _digest(packed, listing):
+        raise InvalidRequestError([Violation("page_token", _FOREIGN)])
+    create_time: Millis
+    create_time, task_id = _PLACE.unpack(packed)
+    return Place(create_time, str(uuid.UUID(bytes=task_id)))
+
+
+def _digest(packed: bytes, listing: bytes) -> bytes:
+    return hashlib.blake2b(packed + listing, digest_size=_DIGEST_BYTES).digest()
