@@ -161,10 +161,11 @@ class Stack:
         ]
 
     def keys(self) -> set[str]:
-        """All keys of the namespace, the gateways' list of themselves aside."""
+        """All keys of the namespace, but for what gateways and workers say of themselves."""
         with redis.Redis.from_url(self.redis_url, protocol=2, socket_timeout=10) as client:
             found = {key.decode() for key in client.scan_iter(match=f"{self.namespace}:*", count=1_000)}
-        return {key for key in found if not key.startswith(f"{self.namespace}:members:")}
+        own = (f"{self.namespace}:members:", f"{self.namespace}:worker:")
+        return {key for key in found if not key.startswith(own)}
 
     def logs(self) -> list[tuple[str, str]]:
         """The end of each process's log, under its name."""

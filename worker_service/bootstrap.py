@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import metadata
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
@@ -19,12 +20,13 @@ from shared.journal import Journal
 from shared.lifecycle import repeat, stop_all
 from shared.metrics import BROKER_UP, RECORD_UP, SLOTS, counting, is_shared
 from shared.metrics_app import build_metrics_app
-from shared.ports import StoreUnavailableError
+from shared.ports import StoreUnavailableError, WorkerReport
 from worker_service.command_file import FILE_ENDING
 from worker_service.context import Interruption
 from worker_service.executor import Executor
 from worker_service.intake import Intake
 from worker_service.lease import LeaseKeeper
+from worker_service.presence import Presence
 from worker_service.registry import Place
 from worker_service.runners.command import CommandRunner
 from worker_service.runners.loop import LoopRunner
@@ -33,10 +35,10 @@ from worker_service.runners.thread import ThreadRunner
 from worker_service.webhooks.service import sending_webhooks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from types import TracebackType
 
-    from shared.ports import Broker
+    from shared.ports import Broker, Catalogue, Clock
     from worker_service.registry import AnyHandler
     from worker_service.runners.runner import Runner
     from worker_service.settings import WorkerSettings
@@ -136,6 +138,9 @@ class Worker:
             await subscription.bind(f"*.*.{event}")
         intake = Intake(executor.execute, slots=settings.concurrency)
         consumer = await broker.consume(settings.queues, intake.take)
+        presence = Presence(self._open_catalogue, self._reporting(name, clock, intake))
+        presence.start()
+        stack.push_async_callback(presence.stop)
 
         async def drain() -> None:
             # In this order: no new work, what runs may finish, the rest is handed back.
@@ -150,12 +155,36 @@ class Worker:
         intake.attach(consumer)
         log.info("worker.taking_tasks", worker=name, queues=settings.queues, types=sorted(self._handlers))
 
+    def _reporting(self, name: str, clock: Clock, intake: Intake) -> Callable[[], WorkerReport]:
+        """What there is to say of this worker at any time."""
+        start = clock.now()
+        types, queues = tuple(sorted(self._handlers)), tuple(sorted(set(self._settings.queues)))
+        version = metadata.version("taskcast")
+        return lambda: WorkerReport(
+            name=name,
+            types=types,
+            queues=queues,
+            slots=self._settings.concurrency,
+            running=intake.running,
+            version=version,
+            start_time=start,
+            heartbeat_time=clock.now(),
+        )
+
     async def _show_metrics(self, stack: AsyncExitStack, listen: str) -> None:
         server = HttpServer(
             build_metrics_app(), listen=listen, share_port=is_shared(), most_at_once=MOST_SCRAPES, grace=1
         )
         await server.start()
         stack.push_async_callback(server.stop)
+
+    @asynccontextmanager
+    async def _open_catalogue(self) -> AsyncIterator[Catalogue]:
+        record = self._open_record()
+        try:
+            yield record.catalogue
+        finally:
+            await record.close()
 
     def _open_record(self) -> RedisRecord:
         settings = self._settings

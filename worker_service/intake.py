@@ -69,6 +69,11 @@ class Intake:
         self._stopping = False
 
     @property
+    def running(self) -> int:
+        """Slots in which something runs."""
+        return len(self._running)
+
+    @property
     def free(self) -> int:
         """Slots in which nothing runs."""
         return self._slots - len(self._running)
