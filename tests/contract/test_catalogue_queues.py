@@ -102,6 +102,13 @@ async def test_what_ended_more_than_a_minute_ago_is_counted_no_more(record: Redi
     assert await counted(record) == {"default": replace(EMPTY, ended=3)}
 
 
+async def test_what_ended_is_counted_though_it_is_kept_no_longer(record: RedisRecord) -> None:
+    now = await record.server_time()
+    task = await lived(record, replace(SPEC, retention=0), Cancel(), now=now - 20_000)
+    assert await record.forget([task.id[-2:]], until=now, limit=10) == 1
+    assert await counted(record) == {"default": replace(EMPTY, ended=1)}
+
+
 # --- workers --------------------------------------------------------------------------------------------------------
 
 WORKER = WorkerReport(

@@ -73,10 +73,9 @@ class RedisCatalogue:
             _QUEUES,
             [
                 (
-                    (self._layout.queues(partition),),
+                    (self._layout.queues(partition), self._layout.ended(partition)),
                     (
                         self._layout.of_partition(partition, "line:"),
-                        self._layout.of_partition(partition, "ended:"),
                         index_score(TaskStatus.WAITING, 0),
                         index_score(TaskStatus.WAITING, now),
                         index_score(TaskStatus.PROCESSING, 0),

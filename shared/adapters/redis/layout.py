@@ -31,7 +31,7 @@ CHANGED_KEPT: Millis = 300_000
 """For how long it is remembered that a task changed."""
 
 RATE_WINDOW: Millis = 60_000
-"""For how long it is remembered that a task of a queue ended."""
+"""For how long it is remembered that a task ended."""
 
 
 SHELVES_KEPT = 16_384
@@ -39,11 +39,17 @@ SHELVES_KEPT = 16_384
 
 
 class Entry(NamedTuple):
-    """A task's place in one sorted set: its score, or None to take it out. What scores below `floor` is dropped."""
+    """A task's place in one sorted set: its score, or None to take it out.
+
+    `suffix` is put behind the task's member. With the entry goes what scores below `floor`, and after `ttl` without
+    another entry the whole set.
+    """
 
     key: str
     score: Millis | None
     floor: Millis | None = None
+    ttl: Millis | None = None
+    suffix: str = ""
 
 
 def member_of(task_id: str) -> bytes:
@@ -84,7 +90,7 @@ class Shelf:
     lines: Mapping[TaskPriority, str]
     """Sorted sets: the queue's tasks that are not terminal, by status and the time from which they may run."""
     ended: str
-    """Sorted set: the queue's tasks that ended lately, by the time of their end."""
+    """Sorted set: tasks that ended lately, each with the name of its queue behind it, by the time of their end."""
     lanes: str
     """Sorted set: lanes of webhook deliveries, by the time at which they are to be looked at."""
     deliveries: str
@@ -153,6 +159,10 @@ class Layout:
         """See `Shelf.queues`."""
         return self.of_partition(partition, "queues")
 
+    def ended(self, partition: str) -> str:
+        """See `Shelf.ended`."""
+        return self.of_partition(partition, "ended")
+
     def line(self, partition: str, queue: str, priority: TaskPriority) -> str:
         """See `Shelf.lines`."""
         return self.of_partition(partition, f"line:{priority.name.lower()}:{queue}")
@@ -181,7 +191,7 @@ class Layout:
             ),
             queues=self.queues(partition),
             lines={priority: self.line(partition, queue, priority) for priority in TaskPriority},
-            ended=self.of_partition(partition, f"ended:{queue}"),
+            ended=self.ended(partition),
             lanes=self.lanes(partition),
             deliveries=self.deliveries(partition, tenant),
         )
@@ -206,6 +216,6 @@ def entries(task: Task, events: Sequence[TaskEvent], shelf: Shelf) -> list[Entry
     return [
         *standing,
         Entry(line, None),
-        Entry(shelf.ended, end, end - RATE_WINDOW),
+        Entry(shelf.ended, end, end - RATE_WINDOW, RATE_WINDOW, task.spec.queue),
         Entry(shelf.expiries, kept_until(task)),
     ]

@@ -191,8 +191,8 @@ class RedisRecord:
         shelf = self._layout.shelf(task)
         standing = entries(task, change.events, shelf)
         places: list[Argument] = []
-        for _, score, floor in standing:
-            places += ("" if score is None else score, "" if floor is None else floor)
+        for entry in standing:
+            places += ("" if part is None else part for part in entry[1:])
         keys = (
             self._layout.task(task.id),
             self._layout.log(task.id),
@@ -219,7 +219,6 @@ class RedisRecord:
         """Keys and arguments of `forget.lua`."""
         shelf = self._layout.shelf(task)
         others = (shelf.changed, *shelf.indexes)
-        in_use = (shelf.ended, *shelf.lines.values())
         keys = (
             self._layout.task(task.id),
             self._layout.log(task.id),
@@ -229,7 +228,7 @@ class RedisRecord:
             shelf.deliveries,
             self._layout.forgotten(partition_of(task.id)),
             *others,
-            *in_use,
+            *shelf.lines.values(),
         )
         return keys, (
             member_of(task.id),

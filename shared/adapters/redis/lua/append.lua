@@ -16,9 +16,10 @@
 -- ARGV[6]  m, the number of sorted sets
 -- ARGV[7]  of how many events the log's unbroken end consists at most
 -- ARGV[8 .. 7+n]  the events
--- ARGV[8+n .. 7+n+2m]  for each sorted set the task's score, or '' to take it out; and the score below which
---          whatever stands there is dropped, or ''
--- ARGV[8+n+2m]     d, the number of webhook deliveries; with any, two more arguments follow here: the time at which
+-- ARGV[8+n .. 7+n+4m]  for each sorted set the task's score, or '' to take it out; the score below which whatever
+--          stands there is dropped, or ''; the milliseconds after which the set goes, or '' to leave that alone; and
+--          what is put behind the member
+-- ARGV[8+n+4m]     d, the number of webhook deliveries; with any, two more arguments follow here: the time at which
 --          they are due, and their score in the index; then each as <sequence>/<endpoint>
 -- and then         hash fields to set, name and value in turn
 --
@@ -76,16 +77,20 @@ end
 
 local at = 8 + count
 for i = 1, sets do
-  local key, score, floor = KEYS[5 + i], ARGV[at], ARGV[at + 1]
+  local key, score, floor, ttl = KEYS[5 + i], ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local member = ARGV[2] .. ARGV[at + 3]
   if score == '' then
-    redis.call('ZREM', key, ARGV[2])
+    redis.call('ZREM', key, member)
   else
-    redis.call('ZADD', key, score, ARGV[2])
+    redis.call('ZADD', key, score, member)
   end
   if floor ~= '' then
     redis.call('ZREMRANGEBYSCORE', key, '-inf', '(' .. floor)
   end
-  at = at + 2
+  if ttl ~= '' then
+    redis.call('PEXPIRE', key, ttl)
+  end
+  at = at + 4
 end
 if expected == 0 then
   redis.call('SADD', KEYS[3], ARGV[3])

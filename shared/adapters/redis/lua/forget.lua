@@ -8,7 +8,7 @@
 -- KEYS[6]  sorted set, the index of the tenant's webhook deliveries
 -- KEYS[7]  sorted set, the tasks that were forgotten lately by the time until which they were kept
 -- KEYS[8 .. 7+m]  sorted sets that it may stand in
--- KEYS[8+m ..]  sorted sets that show whether its queue is in use, where it may stand as well
+-- KEYS[8+m ..]  sorted sets that show whether its queue is in use
 -- ARGV[1]  the member that stands for the task in sorted sets
 -- ARGV[2]  the task's queue
 -- ARGV[3]  now: a task that is kept for longer is another than the caller took it for, since an id may be used again
@@ -34,9 +34,11 @@ end
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[5])
 redis.call('ZREM', KEYS[3], ARGV[1])
 local in_use = false
-for i = 8, #KEYS do
+for i = 8, 7 + tonumber(ARGV[4]) do
   redis.call('ZREM', KEYS[i], ARGV[1])
-  in_use = in_use or (i > 7 + tonumber(ARGV[4]) and redis.call('EXISTS', KEYS[i]) == 1)
+end
+for i = 8 + tonumber(ARGV[4]), #KEYS do
+  in_use = in_use or redis.call('EXISTS', KEYS[i]) == 1
 end
 if not in_use then
   redis.call('SREM', KEYS[4], ARGV[2])
