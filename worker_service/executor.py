@@ -126,6 +126,7 @@ class Executor:
             worker=self._worker,
             terms=handler.terms(self._terms) if handler else self._terms,
             lease=self._lease,
+            attempt=task.attempt + 1,
         )
         if handler is None:
             rejected = outcome.unknown_type(task.attempt + 1, task.spec.type)

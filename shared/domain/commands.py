@@ -21,11 +21,15 @@ class Submit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A worker wants to run the next attempt, on the handler's `terms`, and promises to report within `lease`."""
+    """A worker wants to run the next attempt, on the handler's `terms`, and promises to report within `lease`.
+
+    `attempt` is the one for which the task was put before the workers.
+    """
 
     worker: str
     terms: AttemptTerms
     lease: Millis
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,6 +95,15 @@ def test_a_retry_is_not_claimed_before_its_back_off() -> None:
     assert life.asked(claim(), after=60_000).attempt == 2
 
 
+def test_a_message_left_over_from_an_earlier_attempt_does_not_start_the_next_one_early() -> None:
+    life = processing(SPEC)
+    life.asked(Retry(attempt=1, error=ERROR, after=200))
+    assert life.ask(replace(claim(), attempt=1), after=199) == Refusal(RefusalReason.NOT_DUE)
+    assert isinstance(life.ask(replace(claim(), attempt=2)), TaskEvent)
+    life.asked(Retry(attempt=2, error=ERROR, after=200))
+    assert life.asked(replace(claim(), attempt=1), after=200).attempt == 3
+
+
 def test_the_first_start_stays_and_the_last_error_goes_when_another_attempt_begins() -> None:
     life = processing(SPEC)
     life.asked(ReportProgress(attempt=1, progress=HALF, lease=LEASE), Retry(attempt=1, error=ERROR, after=0), after=5)
