@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from google.protobuf import descriptor_pool, message_factory
+from google.protobuf import message_factory
 
 from gateway_service.faults import InvalidRequestError
 from gateway_service.http.answers import message_response
 from gateway_service.http.json_message import put_json
 from gateway_service.http.query import FILTER, Parameter, read_query
 from shared.domain.submission import Violation
+from taskcast.v1 import admin_service_pb2, task_service_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
     from gateway_service.http.body import BodyReader
 
     Method = Callable[[Any, Any], Awaitable[Message]]
+
+
+SERVICES = {
+    **task_service_pb2.DESCRIPTOR.services_by_name,
+    **admin_service_pb2.DESCRIPTOR.services_by_name,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +54,7 @@ class Call:
     @property
     def method(self) -> MethodDescriptor:
         """The RPC's description."""
-        service = descriptor_pool.Default().FindServiceByName(f"taskcast.v1.{self.service}")
-        return service.methods_by_name[self.rpc]
+        return SERVICES[self.service].methods_by_name[self.rpc]
 
     @property
     def request(self) -> Descriptor:
@@ -56,6 +63,8 @@ class Call:
 
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
+VISIBLE = re.compile("[!-~]*")
+"""What a header may hold for certain."""
 
 PAGE = (Parameter("pageSize", "page_size"), Parameter("pageToken", "page_token"))
 
@@ -99,6 +108,8 @@ class CallEndpoint:
         message = put_json(value, self._request_class())
         given = dict(request.path_params)
         if "request_id" in self._call.request.fields_by_name and (key := request.headers.get(IDEMPOTENCY_KEY)):
+            if not VISIBLE.fullmatch(key):
+                raise InvalidRequestError([Violation(IDEMPOTENCY_KEY, "must hold visible ASCII characters only")])
             given["request_id"] = key
         for field, text in given.items():
             if getattr(message, field, text) not in ("", text):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from google.protobuf import descriptor_pool, message_factory
+from google.protobuf import message_factory
 
+from gateway_service.http.calls import SERVICES
 from gateway_service.http.event_stream import EventStream
 from gateway_service.http.json_message import put_json
 from gateway_service.http.query import FILTER, Parameter, read_query
@@ -38,8 +39,7 @@ class Stream:
     @property
     def request(self) -> Descriptor:
         """The request's description."""
-        service = descriptor_pool.Default().FindServiceByName("taskcast.v1.TaskService")
-        return service.methods_by_name[self.rpc].input_type
+        return SERVICES["TaskService"].methods_by_name[self.rpc].input_type
 
 
 HEARTBEAT = Parameter("heartbeatInterval", "heartbeat_interval")

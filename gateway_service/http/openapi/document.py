@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf import descriptor_pool
 
-from gateway_service.http.calls import CALLS, IDEMPOTENCY_KEY
+from gateway_service.http.calls import CALLS, IDEMPOTENCY_KEY, VISIBLE
 from gateway_service.http.openapi.comments import comment_of, first_sentence
 from gateway_service.http.openapi.limits import request_limits
 from gateway_service.http.openapi.schemas import Schemas
 from gateway_service.http.streams import STREAMS
+from taskcast.v1 import task_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,9 +74,10 @@ def _operation(call: Call, schemas: Schemas) -> Node:
         parameters.append(_key_parameter(schemas.field(request.fields_by_name["request_id"])))
     operation: Node = {**_told(call.service, call.rpc), "parameters": parameters}
     if call.verb != "GET":
-        body = schemas.message(request, without=in_path) if in_path else schemas.reference(request)
+        body_of = schemas.message(request, without=in_path)
+        body = body_of if in_path else schemas.reference(request)
         operation["requestBody"] = {
-            "required": not in_path,
+            "required": "required" in body_of,
             "content": {"application/json": {"schema": body}},
         }
     answer: Node = {
@@ -84,6 +86,15 @@ def _operation(call: Call, schemas: Schemas) -> Node:
     }
     if call.creates:
         answer["headers"] = {"Location": {"description": "The task's path.", "schema": {"type": "string"}}}
+        answer["links"] = {
+            other.rpc: {
+                "operationId": _operation_id(other.rpc),
+                "parameters": {"task_id": "$response.body#/task/id"},
+                "description": f"The new task's id is what {other.rpc} takes.",
+            }
+            for other in CALLS
+            if "{task_id}" in other.path
+        }
     operation["responses"] = {str(call.status): answer, "default": _error(schemas)}
     return operation
 
@@ -109,7 +120,7 @@ def _stream(stream: Stream, schemas: Schemas) -> Node:
         "responses": {
             "200": {
                 "description": "The stream, up to the end.",
-                "content": {"text/event-stream": {"schema": {"type": "string"}}},
+                "content": {"text/event-stream": {"schema": _event(schemas)}},
             },
             "204": {"description": "There is nothing to send, now or later."},
             "default": _error(schemas),
@@ -117,14 +128,33 @@ def _stream(stream: Stream, schemas: Schemas) -> Node:
     }
 
 
+def _event(schemas: Schemas) -> Node:
+    """The schema of one event, by the names that it has on the wire."""
+    carried = [schemas.reference(kind) for kind in (task_pb2.Task.DESCRIPTOR, task_pb2.TaskEvent.DESCRIPTOR, STATUS)]
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": {"anyOf": carried}}
+    return {
+        "type": "object",
+        "required": ["event", "data"],
+        "properties": {
+            "id": {"type": "string", "description": "What to resume after."},
+            "event": {"enum": ["snapshot", "event", "end", "interrupted"]},
+            "data": {**data, "description": "A Task, a TaskEvent, an empty object at the end, or a Status."},
+        },
+    }
+
+
 def _told(service: str, rpc: str) -> Node:
     comment = comment_of(f"taskcast.v1.{service}.{rpc}")
     return {
-        "operationId": rpc[0].lower() + rpc[1:],
+        "operationId": _operation_id(rpc),
         "tags": [service],
         "summary": first_sentence(comment),
         "description": comment,
     }
+
+
+def _operation_id(rpc: str) -> str:
+    return rpc[0].lower() + rpc[1:]
 
 
 def _path_parameter(field: FieldDescriptor) -> Node:
@@ -167,8 +197,7 @@ def _key_parameter(schema: Node) -> Node:
         "name": IDEMPOTENCY_KEY,
         "in": "header",
         "description": f"The requestId, where the body has none. {description}",
-        # Headers hold visible ASCII.
-        "schema": {**schema, "pattern": "^[!-~]*$"},
+        "schema": {**schema, "pattern": f"^{VISIBLE.pattern}$"},
     }
 
 

@@ -28,6 +28,7 @@ def request_limits(limits: Limits) -> dict[str, dict[str, Any]]:
         "SubmitTaskRequest.request_id": {"maxLength": limits.request_id_length},
         "CancelTaskRequest.reason": {"maxLength": limits.cancel_reason_length},
         "BatchCancelTasksRequest.reason": {"maxLength": limits.cancel_reason_length},
+        "WatchTaskRequest.after_sequence": {"pattern": "^[0-9]{1,18}$"},
         "RetryPolicy.max_attempts": {"minimum": 0, "maximum": limits.max_attempts},
         "RetryPolicy.backoff_multiplier": {"minimum": 0, "maximum": 100},
         "Webhook.url": {"maxLength": limits.webhook_url_length, "format": "uri"},
