@@ -22,6 +22,7 @@ import redis
 from google.protobuf import struct_pb2
 
 from benchmarks.load import Clients, Measured, measuring, processor_seconds, submit, watch
+from benchmarks.watches import measure_watches
 from taskcast.v1 import task_service_pb2 as pb
 from tests.deadlines import eventually
 from tests.servers import PrivateRabbitMQ, PrivateValkey, free_port
@@ -50,6 +51,7 @@ def main() -> None:
     """Run all benchmarks and print a table, or with --json one object."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--tasks", type=int, default=2_000, help="tasks, or calls, a round (default 2000)")
+    parser.add_argument("--watches", action="store_true", help="only what live messages cost, by kind of watch")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
     with servers() as (redis_url, rabbitmq_url, folder):
@@ -60,7 +62,9 @@ def main() -> None:
             settings={"TASKCAST_LEASE_SECONDS": "10", "TASKCAST_LOG_LEVEL": "INFO"},
         )
         with stack:
-            figures = asyncio.run(measure(stack.start(gateways=1, workers=0), arguments.tasks))
+            stack.start(gateways=1, workers=0)
+            measuring_ = measure_watches(stack) if arguments.watches else measure(stack, arguments.tasks)
+            figures = asyncio.run(measuring_)
     print(json.dumps(figures) if arguments.json else table(figures))
 
 
@@ -125,7 +129,7 @@ async def measure(stack: Stack, tasks: int) -> dict[str, float]:
         replay.count = sum(counts)
     figures["watch messages /s"] = replay.rate
     figures["watch gateway us a message"] = replay.micros("gateway")
-    return figures
+    return figures | await measure_watches(stack)
 
 
 async def _echo(calls: int) -> Measured:

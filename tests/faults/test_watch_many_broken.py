@@ -158,6 +158,7 @@ async def _has(watched: ManyWatched) -> bool:
     return bool(watched.responses)
 
 
+@pytest.mark.soak
 async def test_without_redis_watches_of_many_end_with_a_hint_and_new_ones_work_once_it_is_back(
     tmp_path: Path, valkey_factory: ValkeyFactory, rabbitmq_url: str
 ) -> None:
