@@ -171,3 +171,10 @@ async def returns(ctx: TaskContext, payload: Payload) -> object:
     if what == "keys":
         return {1: "an integer for a key"}
     return "x" * int(payload["bytes"])
+
+
+@task("test.poison", attempt_timeout=0)
+async def poison(ctx: TaskContext, _payload: Any) -> None:
+    """End the process in which it runs, as a crash would."""
+    note(ctx, "ran")
+    os._exit(13)

@@ -129,6 +129,8 @@ class Worker:
                 max_attempts=settings.max_attempts, attempt_timeout=round(settings.attempt_timeout * 1_000)
             ),
             lease=round(settings.lease * 1_000),
+            # A child process finds handlers in modules, and nowhere else.
+            quarantine=runners[Place.PROCESS] if settings.handlers else None,
         )
         leases.start()
         stack.push_async_callback(leases.stop)

@@ -11,13 +11,14 @@ from google.protobuf.message import DecodeError
 
 from shared.codec import decode_dispatch
 from shared.domain.commands import Claim, HandBack
+from shared.domain.retry import lost_leases
 from shared.failpoints import failpoint
 from shared.journal import Refused
 from shared.metrics import ATTEMPT_SECONDS, RUNNING, WAIT_SECONDS
 from shared.ports import StoreFullError, StoreUnavailableError
 from worker_service import outcome
 from worker_service.context import Interruption
-from worker_service.registry import place_of
+from worker_service.registry import Place, place_of
 from worker_service.run import Run
 from worker_service.runners.call import STOPPED
 
@@ -29,13 +30,19 @@ if TYPE_CHECKING:
     from shared.ports import Delivery
     from worker_service.lease import LeaseKeeper
     from worker_service.outcome import Outcome
-    from worker_service.registry import AnyHandler, Place
+    from worker_service.registry import AnyHandler
     from worker_service.runners.runner import Runner
 
 CLAIM_PAUSE_SECONDS = 1.0
 CLAIM_TRIES = 120
 """While the record is away a delivery is kept, and given back only after minutes: RabbitMQ counts how often a message
 comes back, and since 4.0 drops it at the twentieth time."""
+
+LOSSES_BEFORE_QUARANTINE = 2
+"""A task that kills its worker takes the others there along. After so many losses all of them run in child processes:
+that one then kills its own alone. Once may be chance, and a process for each task of a dead worker would be dear."""
+
+IN_THE_WORKER = (Place.LOOP, Place.THREAD)
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +60,9 @@ class Executor:
         worker: str,
         terms: AttemptTerms,
         lease: Millis,
+        quarantine: Runner[Any] | None = None,
     ) -> None:
+        """`quarantine` runs what has lost its worker LOSSES_BEFORE_QUARANTINE times, wherever its handler belongs."""
         self._handlers = handlers
         self._runners = runners
         self._journal = journal
@@ -61,6 +70,7 @@ class Executor:
         self._worker = worker
         self._terms = terms
         self._lease = lease
+        self._quarantine = quarantine
         self._runs: dict[str, Run] = {}
         self._ended_early: dict[str, int] = {}
 
@@ -170,7 +180,7 @@ class Executor:
     async def _perform(self, run: Run) -> Outcome | None:
         """Run the handler. None if there is nothing to record, since the task has moved on without it."""
         handler = self._handlers[run.task.spec.type]
-        runner = self._runners[place_of(handler)]
+        runner = self._runner_of(handler, run.task)
         if run.context.cancelled:
             return self._interrupted(run, asyncio.CancelledError())
         job = asyncio.ensure_future(runner.run(handler, run.task, run.context))
@@ -183,6 +193,14 @@ class Executor:
             # The runner itself has failed, or the system that it asked.
             log.exception("runner.failed", task_id=run.task.id)
             return outcome.of_exception(run.attempt, error)
+
+    def _runner_of(self, handler: AnyHandler, task: Task) -> Runner[Any]:
+        place = place_of(handler)
+        suspect = place in IN_THE_WORKER and lost_leases(task) >= LOSSES_BEFORE_QUARANTINE
+        if suspect and self._quarantine is not None:
+            log.warning("task.quarantined", task_id=task.id, attempt=task.attempt)
+            return self._quarantine
+        return self._runners[place]
 
     def _interrupted(self, run: Run, error: BaseException) -> Outcome | None:
         match run.context.interruption:

@@ -36,6 +36,11 @@ def attempts_used(task: Task) -> int:
     return sum(1 for a in task.attempts if a.error is None or a.error.code not in NOT_COUNTED)
 
 
+def lost_leases(task: Task) -> int:
+    """How many attempts ended because their worker was no longer heard of. The task may be what ended the worker."""
+    return sum(1 for a in task.attempts if a.error is not None and a.error.code == "LEASE_LOST")
+
+
 def backoff(task: Task, terms: AttemptTerms) -> Millis:
     """How long to wait after the attempt that just failed: initial · multiplier^(n-1), at most `max_backoff`.
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.domain.retry import attempts_used, backoff, settle_terms
+from shared.domain.retry import attempts_used, backoff, lost_leases, settle_terms
 from shared.domain.task import Attempt, AttemptTerms, RetryPolicy, Task, TaskError, TaskSpec
 from tests.unit.domain.strategies import task_ids, terms
 
@@ -138,3 +138,13 @@ def test_no_terms_that_may_be_asked_for_make_a_wait_negative_or_longer_than_the_
     wait = backoff(task_with(*[LOST] * before, None, task_id=task_id), terms)
     assert isinstance(wait, int)
     assert 0 <= wait <= terms.max_backoff
+
+
+def test_lost_leases_are_counted_among_all_other_ends() -> None:
+    codes = ["LEASE_LOST", "WORKER_SHUTDOWN", "LEASE_LOST", "UNHANDLED_EXCEPTION", None]
+    attempts = tuple(
+        Attempt(number=number, worker="w", start_time=0, error=TaskError(code=code, message="") if code else None)
+        for number, code in enumerate(codes, 1)
+    )
+    task = Task(id="0190d0a8-6f2e-7c3a-9b1d-2f4e6a8c0b5e", tenant="t", spec=TaskSpec(type="x"), attempts=attempts)
+    assert lost_leases(task) == 2
