@@ -20,7 +20,10 @@ DEFAULT_PAGE_SIZE = 50
 LARGEST_PAGE_SIZE = 1_000
 
 _DIGEST_BYTES = 8
-_PLACE = struct.Struct(">q16s")
+_VERSION = 1
+_PLACE = struct.Struct(">Bq16s")
+"""What a token says: the version of its form, and a place. With the digest that needs no padding in base64."""
+
 _FOREIGN = "was not given by this server for a request like this one: begin again without it"
 
 
@@ -39,7 +42,7 @@ def page_token(place: Place | None, listing: bytes) -> str:
     """
     if place is None:
         return ""
-    packed = _PLACE.pack(place.create_time, uuid.UUID(place.task_id).bytes)
+    packed = _PLACE.pack(_VERSION, place.create_time, uuid.UUID(place.task_id).bytes)
     return base64.urlsafe_b64encode(packed + _digest(packed, listing)).decode()
 
 
@@ -55,10 +58,10 @@ def read_page_token(token: str, listing: bytes) -> Place | None:
     except (binascii.Error, ValueError):
         content = b""
     packed, digest = content[: _PLACE.size], content[_PLACE.size :]
-    if len(packed) < _PLACE.size or digest != _digest(packed, listing):
+    if not packed.startswith(bytes((_VERSION,))) or digest != _digest(packed, listing):
         raise InvalidRequestError([Violation("page_token", _FOREIGN)])
     create_time: Millis
-    create_time, task_id = _PLACE.unpack(packed)
+    _, create_time, task_id = _PLACE.unpack(packed)
     return Place(create_time, str(uuid.UUID(bytes=task_id)))
 
 

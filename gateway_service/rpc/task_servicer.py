@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway_service.rpc.batches import Batches
+from gateway_service.rpc.batches import ANSWER_BYTES, Batches
 from gateway_service.rpc.filters import task_filter, watched_filter
 from gateway_service.rpc.requests import after_sequence, fingerprint, heartbeat_seconds, read_submission
 from gateway_service.watch.updates import Heartbeat
@@ -105,8 +105,17 @@ class TaskServicer(rpc.TaskServiceServicer):
     async def ListTasks(self, request: pb.ListTasksRequest, context: Context) -> pb.ListTasksResponse:
         """One page of the tasks that match."""
         page = await self._list(TENANT, task_filter(request.filter), size=request.page_size, token=request.page_token)
-        tasks = [task_to_proto(task, payload=False, result=False) for task in page.tasks]
-        return pb.ListTasksResponse(tasks=tasks, next_page_token=page.next_token)
+        response = pb.ListTasksResponse()
+        room = ANSWER_BYTES
+        for index, task in enumerate(page.tasks):
+            message = task_to_proto(task, payload=False, result=False)
+            room -= message.ByteSize()
+            if room < 0:
+                page = page.up_to(index)
+                break
+            response.tasks.append(message)
+        response.next_page_token = page.next_token
+        return response
 
     async def WatchTasks(self, request: pb.WatchTasksRequest, context: Context) -> None:
         """Send the updates of many tasks: of those named until all have ended, of those that match for ever."""

@@ -436,7 +436,9 @@ class ListTasksResponse(_message.Message):
     """Ask with it for the next page. Empty: this was the last."""
     @_builtins.property
     def tasks(self) -> _containers.RepeatedCompositeFieldContainer[_task_pb2.Task]:
-        """One page, newest first, without payloads and results. May hold fewer than page_size although more follow."""
+        """One page, newest first, without payloads and results. May hold fewer than page_size although more follow: it holds
+        3.5 MiB at most, and of tasks with rare labels it may hold none, since labels are looked for one task at a time.
+        """
 
     def __init__(
         self,

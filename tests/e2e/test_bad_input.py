@@ -306,6 +306,39 @@ def test_a_bad_watch_of_many_is_refused_by_the_name_of_the_field(
     _expect_invalid(_refusal(lambda: list(grpc_stub.WatchTasks(request_, timeout=10))), field)
 
 
+LISTS: dict[str, tuple[task_service_pb2.ListTasksRequest, str]] = {
+    **{
+        what: (task_service_pb2.ListTasksRequest(filter=request.filter), field)
+        for what, (request, field) in WATCHES_OF_MANY.items()
+        if field.startswith("filter.")
+    },
+    "a negative page size": (task_service_pb2.ListTasksRequest(page_size=-1), "page_size"),
+    "a token that is none": (task_service_pb2.ListTasksRequest(page_token="next"), "page_token"),
+    "a token of blanks": (task_service_pb2.ListTasksRequest(page_token=" " * 44), "page_token"),
+    "a token that is not ASCII": (task_service_pb2.ListTasksRequest(page_token="ü" * 44), "page_token"),
+    "a token of the right length": (task_service_pb2.ListTasksRequest(page_token="A" * 44), "page_token"),
+    "a token of another version": (task_service_pb2.ListTasksRequest(page_token="Ag" + "A" * 42), "page_token"),
+    "an endless token": (task_service_pb2.ListTasksRequest(page_token="A" * 100_000), "page_token"),
+}
+
+
+@pytest.mark.parametrize(("request_", "field"), LISTS.values(), ids=LISTS)
+def test_a_bad_listing_is_refused_by_the_name_of_the_field(
+    grpc_stub: Any, request_: task_service_pb2.ListTasksRequest, field: str
+) -> None:
+    _expect_invalid(_refusal(lambda: grpc_stub.ListTasks(request_, timeout=10)), field)
+
+
+def test_times_beyond_all_tasks_find_none_and_are_no_error(grpc_stub: Any) -> None:
+    for far in (-(2**62), -1, 0, 2**62):
+        time = Timestamp(seconds=far)
+        for wanted in (
+            task_service_pb2.TaskFilter(create_time_after=time),
+            task_service_pb2.TaskFilter(create_time_before=time),
+        ):
+            assert not grpc_stub.ListTasks(task_service_pb2.ListTasksRequest(filter=wanted), timeout=10).tasks
+
+
 @pytest.mark.parametrize(
     "request_", [_watch(), _watch(task_ids=[UNKNOWN], filter=task_service_pb2.TaskFilter())], ids=["neither", "both"]
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 
 import pytest
 from hypothesis import given
@@ -36,6 +37,11 @@ def test_a_token_leads_back_to_its_place(place: Place, listing: bytes) -> None:
 
 
 @given(places)
+def test_a_token_can_stand_in_a_url_as_it_is(place: Place) -> None:
+    assert re.fullmatch(r"[A-Za-z0-9_-]{44}", page_token(place, b"list"))
+
+
+@given(places)
 def test_a_token_of_another_listing_is_refused(place: Place) -> None:
     with pytest.raises(InvalidRequestError) as refused:
         read_page_token(page_token(place, b"one"), b"other")
@@ -48,7 +54,7 @@ def test_whatever_else_is_refused(token: str) -> None:
         read_page_token(token, b"list")
 
 
-@given(places, st.integers(0, 31), st.integers(1, 255))
+@given(places, st.integers(0, 32), st.integers(1, 255))
 def test_a_token_that_was_changed_is_refused(place: Place, position: int, change: int) -> None:
     content = bytearray(base64.urlsafe_b64decode(page_token(place, b"list")))
     content[position] ^= change
