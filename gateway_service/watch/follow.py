@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway_service.faults import SequenceAheadError, SequenceCompactedError, TaskExpiredError
+from gateway_service.faults import SequenceAheadError, TaskExpiredError
 from gateway_service.use_cases.get_task import check_task_id, find
 from gateway_service.watch.history import History
 from gateway_service.watch.named_tasks import NamedTasks
@@ -44,18 +44,16 @@ class FollowTask:
             task = await find(self._record, tenant, task_id, payload=after is None)
             if after is None:
                 await outlet.send(task)
-                after = task.sequence
             elif after > task.sequence:
                 raise SequenceAheadError(after, task.sequence)
-            elif after + 1 < (first := await self._record.first_kept(task_id)):
-                raise SequenceCompactedError(after, first=first, last=task.sequence)
             elif after == task.sequence and not task.status.is_terminal:
                 await outlet.send(Heartbeat(after))
-            if after == task.sequence and task.status.is_terminal:
+            place = task.sequence if after is None else after
+            if place == task.sequence and task.status.is_terminal:
                 return
-            tasks.begin(task_id, after)
-            if after < task.sequence:
-                await tasks.read_logs([task_id])
+            tasks.begin(task_id, place)
+            if place < task.sequence:
+                await tasks.resume(task_id)
             if task.status.is_terminal and not tasks.finished:
                 # It expired between the two reads: an end that was not sent must not look like one that was.
                 raise TaskExpiredError(task_id)

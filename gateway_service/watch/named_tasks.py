@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway_service.faults import TaskExpiredError
+from gateway_service.faults import SequenceCompactedError, TaskExpiredError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,8 +57,23 @@ class NamedTasks:
             await self._catch_up([id_ for id_, sequence in news.ahead.items() if self._is_behind(id_, sequence)])
 
     async def read_logs(self, task_ids: Iterable[str]) -> None:
-        """Send everything that the logs have after what was sent."""
+        """Send everything that the logs have after what was sent. Progress that was thinned out meanwhile is missed."""
         await self._history.replay({id_: self._places[id_] for id_ in task_ids}, self._deliver)
+
+    async def resume(self, task_id: str) -> None:
+        """Send everything that the log has after the task's place, without a hole.
+
+        Raises SequenceCompactedError where the log has one, perhaps made while it is read.
+        """
+
+        async def deliver(event: TaskEvent) -> None:
+            place = self._places[task_id]
+            if event.sequence != place + 1:
+                await self._refuse_hole(task_id)
+            await self._deliver(event)
+
+        await self._refuse_hole(task_id)
+        await self._history.replay({task_id: self._places[task_id]}, deliver)
 
     async def _catch_up(self, task_ids: list[str]) -> None:
         before = {task_id: self._places[task_id] for task_id in task_ids}
@@ -67,6 +82,12 @@ class NamedTasks:
         for task_id, sequence in zip(stuck, await self._record.read_sequences(stuck), strict=True):
             if not sequence:
                 raise TaskExpiredError(task_id)
+
+    async def _refuse_hole(self, task_id: str) -> None:
+        """Raises SequenceCompactedError if not every event after the task's place is kept."""
+        place, first = self._places[task_id], await self._record.first_kept(task_id)
+        if place + 1 < first:
+            raise SequenceCompactedError(place, first=first, last=await self._record.read_sequence(task_id))
 
     def _is_behind(self, task_id: str, sequence: int) -> bool:
         place = self._places.get(task_id)

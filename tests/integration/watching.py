@@ -18,6 +18,7 @@ from gateway_service.watch.patrol import Patrol
 from gateway_service.watch.updates import Heartbeat
 from shared.adapters.local import LocalBroker
 from shared.adapters.redis import RedisRecord
+from shared.adapters.redis.record import LOG_LIMIT
 from shared.clock import RecordClock
 from shared.domain.commands import Cancel, Claim, Fail, ReportProgress, Retry, Submit, Succeed
 from shared.domain.task import AttemptTerms, Task, TaskError, TaskEvent, TaskProgress, TaskSpec
@@ -28,7 +29,7 @@ from tests.stack import delete_keys
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     import pytest
 
@@ -117,11 +118,11 @@ class World:
 
 
 @asynccontextmanager
-async def opened_world(redis_url: str, key_prefix: str) -> AsyncIterator[World]:
-    """A world whose patrol is on its way."""
+async def opened_world(redis_url: str, key_prefix: str, *, log_limit: int = LOG_LIMIT) -> AsyncIterator[World]:
+    """A world whose patrol is on its way; a log with more events in a row than `log_limit` is thinned."""
     async with AsyncExitStack() as stack:
         stack.callback(delete_keys, redis_url, key_prefix)
-        record = RedisRecord(redis_url, prefix=key_prefix)
+        record = RedisRecord(redis_url, prefix=key_prefix, log_limit=log_limit)
         stack.push_async_callback(record.close)
         clock = RecordClock(record)
         await clock.synchronise()
@@ -172,7 +173,7 @@ def a_life(dice: random.Random) -> list[Command]:
     terms = AttemptTerms(max_attempts=3, initial_backoff=0)
     attempts = dice.choice([0, 1, 1, 1, 2, 3])
     for attempt in range(1, attempts + 1):
-        commands.append(Claim(worker="the test", terms=terms, lease=60_000))
+        commands.append(Claim(worker="the test", terms=terms, lease=60_000, attempt=attempt))
         commands += [
             ReportProgress(attempt=attempt, progress=TaskProgress(completed=number), lease=60_000)
             for number in range(dice.randrange(6))
@@ -190,7 +191,7 @@ def a_life(dice: random.Random) -> list[Command]:
 
 
 async def lived(
-    journal: Journal, task_id: str, commands: list[Command], pause: Callable[[], float] | None = None
+    journal: Journal, task_id: str, commands: Sequence[Command], pause: Callable[[], float] | None = None
 ) -> Task:
     """The task after these commands."""
     known: Task | None = None
@@ -204,7 +205,7 @@ async def lived(
     return known
 
 
-def straight(progresses: int) -> list[Command]:
+def straight(progresses: int) -> list[Claim | ReportProgress | Succeed]:
     """A life that succeeds at once, after so many reports."""
     return [
         Claim(worker="the test", terms=AttemptTerms(), lease=60_000),
