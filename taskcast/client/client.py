@@ -1,44 +1,44 @@
-"""One connection to a gateway, and the calls over it."""
+"""The calls of a gateway as Python methods."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 import uuid
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self, TypeAlias, Unpack
 
-import grpc
-
-from taskcast.client.backoff import Backoff
-from taskcast.client.errors import TaskcastError, from_rpc
-from taskcast.client.fields import to_duration, to_timestamp, to_value
-from taskcast.client.watch import TERMINAL_STATUSES, TaskWatch
-from taskcast.v1 import task_pb2, task_service_pb2, task_service_pb2_grpc
+from taskcast.client.batches import MOST_ITEMS, Batches, Outcome
+from taskcast.client.connection import Connection
+from taskcast.client.fields import to_duration
+from taskcast.client.listing import list_tasks
+from taskcast.client.merging import merged
+from taskcast.client.streams import Contact
+from taskcast.client.submission import SubmitOptions, submission
+from taskcast.client.watch import TaskWatch
+from taskcast.client.watch_matching import MatchingWatch
+from taskcast.client.watch_named import NamedWatch
+from taskcast.v1 import admin_service_pb2, task_pb2, task_service_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import AsyncGenerator, Callable, Iterable
     from types import TracebackType
 
     from google.protobuf.duration_pb2 import Duration
 
+    from taskcast.client.errors import TaskcastError
     from taskcast.client.fields import Json, Seconds
-
-__all__ = ["DEFAULT_ADDRESS", "TERMINAL_STATUSES", "Client"]
+    from taskcast.v1.task_service_pb2 import TaskFilter
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
+HEARTBEAT_SECONDS = 10.0
+PATIENCE_SECONDS = 300.0
 
-_LOOPBACK = ("127.", "localhost:", "[::1]:", "unix:", "ipv4:127.", "ipv6:[::1]")
-
-Request = TypeVar("Request", contravariant=True)  # noqa: PLC0105
-Response = TypeVar("Response", covariant=True)  # noqa: PLC0105
-
-
-class _Method(Protocol[Request, Response]):
-    """A unary method of the generated stub."""
-
-    def __call__(self, request: Request, *, timeout: float | None = None) -> Awaitable[Response]: ...
+# In the body of a class that has a method of this name, `list` means the method.
+Outcomes: TypeAlias = list[Outcome]
+Results: TypeAlias = Sequence[task_service_pb2.BatchTaskResult]
+Queues: TypeAlias = list[admin_service_pb2.Queue]
+Workers: TypeAlias = list[admin_service_pb2.Worker]
 
 
 class Client:
@@ -64,15 +64,10 @@ class Client:
         calls and watches alike.
         """
         self.address = address
-        self._deadline = deadline
-        self._on_retry = on_retry
-        self._connection: grpc.aio.Channel | None = None
-        self._closed = False
+        self._connection = Connection(address, deadline=deadline, on_retry=on_retry)
 
     async def __aenter__(self) -> Self:
-        if self._closed or self._connection is not None:
-            raise RuntimeError("a Client can be entered once; make another one")
-        self._connection = grpc.aio.insecure_channel(self.address, options=_options(self.address))
+        self._connection.open()
         return self
 
     async def __aexit__(
@@ -82,62 +77,111 @@ class Client:
 
     async def close(self) -> None:
         """Close the connection. Calls and watches still under way end with TaskcastError (CANCELLED)."""
-        self._closed = True
-        if self._connection is not None:
-            await self._connection.close()
+        await self._connection.close()
 
-    async def submit(
-        self,
-        task_type: str,
-        payload: Json = None,
-        *,
-        labels: Mapping[str, str] | None = None,
-        queue: str = "",
-        priority: task_pb2.TaskPriority.ValueType = task_pb2.TASK_PRIORITY_UNSPECIFIED,
-        schedule_time: datetime | None = None,
-        timeout: Seconds | None = None,
-        attempt_timeout: Seconds | None = None,
-        estimated_duration: Seconds | None = None,
-        retry_policy: task_pb2.RetryPolicy | None = None,
-        webhooks: Sequence[task_pb2.Webhook] = (),
-        retention: Seconds | None = None,
-        request_id: str = "",
-    ) -> task_pb2.Task:
+    # --- One task ------------------------------------------------------------------------------------------------
+
+    async def submit(self, task_type: str, payload: Json = None, **options: Unpack[SubmitOptions]) -> task_pb2.Task:
         """Submit a task; the answer is the task as it was recorded, without its payload.
 
-        What is left out takes the server's default, as `task_service.proto` says. With a `request_id` that
-        an earlier submit had, the answer is the earlier task as it stands now; without one a fresh one is
-        made up.
+        The options are those of SubmitOptions. With a `request_id` that an earlier submit had, the answer is the
+        earlier task as it stands now; without one a fresh one is made up.
         """
-        request = task_service_pb2.SubmitTaskRequest(
-            type=task_type,
-            payload=to_value(payload),
-            labels=labels,
-            queue=queue,
-            priority=priority,
-            schedule_time=None if schedule_time is None else to_timestamp(schedule_time, "schedule_time"),
-            timeout=_optional(timeout, "timeout"),
-            attempt_timeout=_optional(attempt_timeout, "attempt_timeout"),
-            estimated_duration=_optional(estimated_duration, "estimated_duration"),
-            retry_policy=retry_policy,
-            webhooks=webhooks,
-            retention=_optional(retention, "retention"),
-            request_id=request_id or str(uuid.uuid4()),
-        )
-        response = await self._call(self._stub().SubmitTask, request)
+        request = _with_request_id(submission(task_type, payload, **options))
+        response = await self._connection.call(self._connection.tasks.SubmitTask, request)
         return response.task
 
     async def get(self, task_id: str) -> task_pb2.Task:
         """The whole task, with its payload and, once it has succeeded, its result."""
         request = task_service_pb2.GetTaskRequest(task_id=task_id)
-        response = await self._call(self._stub().GetTask, request)
+        response = await self._connection.call(self._connection.tasks.GetTask, request)
         return response.task
 
     async def cancel(self, task_id: str, reason: str = "") -> task_pb2.Task:
         """Cancel a task that has not finished; the answer is the cancelled task, without its payload."""
         request = task_service_pb2.CancelTaskRequest(task_id=task_id, reason=reason)
-        response = await self._call(self._stub().CancelTask, request)
+        response = await self._connection.call(self._connection.tasks.CancelTask, request)
         return response.task
+
+    async def retry(self, task_id: str) -> task_pb2.Task:
+        """Submit a new task like a finished one that did not succeed; the answer is the new one, without its payload.
+
+        Its `retry_of` names the old one, which stays as it is. Where contact is lost in the middle and the call is
+        repeated, there may be two new tasks.
+        """
+        request = task_service_pb2.RetryTaskRequest(task_id=task_id)
+        response = await self._connection.call(self._connection.tasks.RetryTask, request)
+        return response.task
+
+    async def wait(self, task_id: str, *, within: float | None = None) -> task_pb2.Task:
+        """The whole task, once it has finished in whatever way.
+
+        Raises TimeoutError if it has not after `within` seconds; the task goes on.
+        """
+        async with asyncio.timeout(within):
+            async with contextlib.aclosing(self.watch(task_id)) as updates:
+                async for _ in updates:
+                    pass
+            return await self.get(task_id)
+
+    async def submit_and_wait(
+        self, task_type: str, payload: Json = None, **options: Unpack[SubmitOptions]
+    ) -> task_pb2.Task:
+        """Submit a task as `submit` does; the answer is the whole task, once it has finished in whatever way."""
+        task = await self.submit(task_type, payload, **options)
+        return await self.wait(task.id)
+
+    # --- Many tasks ----------------------------------------------------------------------------------------------
+
+    async def submit_many(self, requests: Iterable[task_service_pb2.SubmitTaskRequest]) -> Outcomes:
+        """Submit tasks, however many; `submission` makes a request of the arguments that `submit` takes.
+
+        The answer has, in the order of the requests, the recorded task or the TaskcastError of each: one bad
+        request spoils no other. They travel in batches, one after the other, and what may pass is tried again,
+        as in single calls, for up to `deadline` seconds a batch. The same holds for get_many and cancel_many.
+        """
+
+        async def send(batch: Sequence[task_service_pb2.SubmitTaskRequest], give_up_at: float) -> Results:
+            request = task_service_pb2.BatchSubmitTasksRequest(requests=batch)
+            call = self._connection.tasks.BatchSubmitTasks
+            return (await self._connection.call(call, request, give_up_at=give_up_at)).results
+
+        named = [_with_request_id(request) for request in requests]
+        return await Batches(self._connection, send).outcomes(named, lambda request: request.ByteSize())
+
+    async def get_many(self, task_ids: Iterable[str]) -> Outcomes:
+        """The tasks with these ids, without payloads and results, or the TaskcastError of each, in order."""
+
+        async def send(batch: Sequence[str], give_up_at: float) -> Results:
+            request = task_service_pb2.BatchGetTasksRequest(task_ids=batch)
+            call = self._connection.tasks.BatchGetTasks
+            return (await self._connection.call(call, request, give_up_at=give_up_at)).results
+
+        return await Batches(self._connection, send).outcomes(list(task_ids), len)
+
+    async def cancel_many(self, task_ids: Iterable[str], reason: str = "") -> Outcomes:
+        """Cancel tasks that have not finished: the cancelled task, or the TaskcastError of each, in order."""
+
+        async def send(batch: Sequence[str], give_up_at: float) -> Results:
+            request = task_service_pb2.BatchCancelTasksRequest(task_ids=batch, reason=reason)
+            call = self._connection.tasks.BatchCancelTasks
+            return (await self._connection.call(call, request, give_up_at=give_up_at)).results
+
+        return await Batches(self._connection, send).outcomes(list(task_ids), len)
+
+    async def list(
+        self, matching: TaskFilter | None = None, *, page_size: int = 100
+    ) -> AsyncGenerator[task_pb2.Task, None]:
+        """The tasks that match, newest first, without payloads and results; without a filter, all.
+
+        Pages of `page_size` are asked for as they are needed: leaving the loop early costs no more than what was
+        read. Tasks that arrive meanwhile neither repeat nor hide older ones.
+        """
+        async with contextlib.aclosing(list_tasks(self._connection, matching, page_size=page_size)) as tasks:
+            async for task in tasks:
+                yield task
+
+    # --- Watching ------------------------------------------------------------------------------------------------
 
     async def watch(
         self,
@@ -145,8 +189,8 @@ class Client:
         after_sequence: int | None = None,
         *,
         heartbeats: bool = False,
-        heartbeat_interval: Seconds = 10.0,
-        patience: float = 300.0,
+        heartbeat_interval: Seconds = HEARTBEAT_SECONDS,
+        patience: float = PATIENCE_SECONDS,
     ) -> AsyncGenerator[task_service_pb2.WatchTaskResponse, None]:
         """Follow a task until it has finished.
 
@@ -160,89 +204,103 @@ class Client:
         contact after which it is given up with the last error. As long as there was no contact at all the
         client's deadline holds, if that is shorter.
         """
-        interval = to_duration(heartbeat_interval, "heartbeat_interval")
-        if interval.ToNanoseconds() <= 0:
-            raise ValueError("heartbeat_interval must be more than 0 seconds")
+        interval = _interval(heartbeat_interval)
+        contact = Contact(self._connection, heartbeat_interval=interval, patience=patience)
         watch = TaskWatch(
-            self._stub(),
-            self._errors,
-            task_id,
-            after_sequence=after_sequence,
-            heartbeat_interval=interval,
-            patience=patience,
-            first_patience=min(patience, self._deadline),
-            on_retry=self._on_retry,
+            self._connection, contact, task_id, after_sequence=after_sequence, heartbeat_interval=interval
         )
         async with contextlib.aclosing(watch.updates()) as updates:
             async for update in updates:
                 if heartbeats or not update.HasField("heartbeat"):
                     yield update
 
-    async def _call(self, method: _Method[Request, Response], request: Request) -> Response:
-        """Call a method, again and again while its failure may pass and time is left."""
-        backoff = Backoff()
-        give_up_at = time.monotonic() + self._deadline
-        failure: TaskcastError | None = None
-        while True:
-            try:
-                with self._errors():
-                    return await method(request, timeout=give_up_at - time.monotonic())
-            except TaskcastError as error:
-                if error.code is grpc.StatusCode.DEADLINE_EXCEEDED and failure is not None:
-                    # The time ran out in the last of several tries: what the others met says more.
-                    raise failure from error
-                failure = error
-            pause = backoff.pause(failure.retry_delay)
-            if not failure.may_pass or time.monotonic() + pause >= give_up_at:
-                raise failure
-            if self._on_retry is not None:
-                self._on_retry(failure, pause)
-            await asyncio.sleep(pause)
+    async def watch_many(
+        self,
+        task_ids: Iterable[str],
+        *,
+        heartbeats: bool = False,
+        heartbeat_interval: Seconds = HEARTBEAT_SECONDS,
+        patience: float = PATIENCE_SECONDS,
+    ) -> AsyncGenerator[task_service_pb2.WatchTasksResponse, None]:
+        """Follow tasks, however many, until all have finished; an id that is given twice counts once.
 
-    def _stub(self) -> task_service_pb2_grpc.TaskServiceAsyncStub:
-        if self._connection is None or self._closed:
-            raise RuntimeError("the Client is not open: use it in `async with Client(...) as client`")
-        return task_service_pb2_grpc.TaskServiceStub(self._connection)
+        For each task: a snapshot without payload and result, then each later event, as `watch` promises for one,
+        lost connections included. Between tasks there is no order. Raises TaskcastError (NOT_FOUND) if one is not,
+        or after a lost connection no longer, there: its metadata `task_ids` name them.
 
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Raise what went wrong in a call as a TaskcastError."""
-        try:
-            yield
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc(error, self.address) from error
-        except grpc.aio.UsageError as error:
-            raise self._was_closed() from error
-        except asyncio.CancelledError as error:
-            # Closing the connection cancels its calls, and this looks as if the caller had been cancelled.
-            caller = asyncio.current_task()
-            if self._closed and caller is not None and not caller.cancelling():
-                raise self._was_closed() from error
-            raise
+        The further arguments are those of `watch`.
+        """
+        interval = _interval(heartbeat_interval)
+        ids = list(dict.fromkeys(task_ids))
+        watches = [
+            NamedWatch(
+                self._connection,
+                Contact(self._connection, heartbeat_interval=interval, patience=patience),
+                ids[start : start + MOST_ITEMS],
+                heartbeat_interval=interval,
+            ).updates()
+            for start in range(0, len(ids), MOST_ITEMS)
+        ]
+        async with contextlib.aclosing(watches[0] if len(watches) == 1 else merged(watches)) as updates:
+            async for update in updates:
+                if heartbeats or not update.HasField("heartbeat"):
+                    yield update
 
-    def _was_closed(self) -> TaskcastError:
-        return TaskcastError(grpc.StatusCode.CANCELLED, f"The connection to {self.address} was closed by this side.")
+    async def watch_filter(
+        self,
+        matching: TaskFilter | None = None,
+        *,
+        heartbeats: bool = False,
+        heartbeat_interval: Seconds = HEARTBEAT_SECONDS,
+        patience: float = PATIENCE_SECONDS,
+    ) -> AsyncGenerator[task_service_pb2.WatchTasksResponse, None]:
+        """Follow all tasks that match, from now on and without end; without a filter, every task.
+
+        An event is yielded if its task matches before it or after it; the events of a task come in order and none
+        twice. With `heartbeats` the first is yielded as soon as the watch is live: nothing that happens later is
+        missed.
+
+        After a lost connection the watch goes on without a hole for the tasks of which it has yielded an event
+        (the latest 100,000), and tells tasks created meanwhile from their beginning. Of any other task, what
+        happened meanwhile is not told; it shows again with its next event. What must not miss those follows
+        tasks by their ids, or lists.
+
+        The further arguments are those of `watch`.
+        """
+        interval = _interval(heartbeat_interval)
+        contact = Contact(self._connection, heartbeat_interval=interval, patience=patience)
+        wanted = task_service_pb2.TaskFilter() if matching is None else matching
+        watch = MatchingWatch(self._connection, contact, wanted, heartbeat_interval=interval)
+        async with contextlib.aclosing(watch.updates()) as updates:
+            async for update in updates:
+                if heartbeats or not update.HasField("heartbeat"):
+                    yield update
+
+    # --- The system ----------------------------------------------------------------------------------------------
+
+    async def queues(self) -> Queues:
+        """Every queue that holds a task or has a worker, by name."""
+        request = admin_service_pb2.ListQueuesRequest()
+        return list((await self._connection.call(self._connection.admin.ListQueues, request)).queues)
+
+    async def workers(self) -> Workers:
+        """Every worker that has reported lately, by name."""
+        request = admin_service_pb2.ListWorkersRequest()
+        return list((await self._connection.call(self._connection.admin.ListWorkers, request)).workers)
 
 
-def _optional(length: Seconds | None, name: str) -> Duration | None:
-    return None if length is None else to_duration(length, name)
+def _with_request_id(request: task_service_pb2.SubmitTaskRequest) -> task_service_pb2.SubmitTaskRequest:
+    """The request, or a copy with a request_id, without which it could not be repeated."""
+    if request.request_id:
+        return request
+    named = task_service_pb2.SubmitTaskRequest()
+    named.CopyFrom(request)
+    named.request_id = str(uuid.uuid4())
+    return named
 
 
-def _options(address: str) -> list[tuple[str, Any]]:
-    options: list[tuple[str, Any]] = [
-        # Gateways allow a ping every 10 s. A dead connection is noticed within 40 s, also by a quiet call.
-        ("grpc.keepalive_time_ms", 30_000),
-        ("grpc.keepalive_timeout_ms", 10_000),
-        ("grpc.http2.max_pings_without_data", 0),
-        # A gateway that restarts is found again within 2 s; by default the pauses grow to two minutes.
-        ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.max_reconnect_backoff_ms", 2_000),
-        ("grpc.min_reconnect_backoff_ms", 5_000),
-        # A task has a payload and a result; how large they may be is for the gateway to say.
-        ("grpc.max_receive_message_length", -1),
-        ("grpc.max_send_message_length", -1),
-    ]
-    if address.startswith(_LOOPBACK):
-        # An HTTP proxy of the environment cannot know this machine's own ports.
-        options.append(("grpc.enable_http_proxy", 0))
-    return options
+def _interval(heartbeat_interval: Seconds) -> Duration:
+    interval = to_duration(heartbeat_interval, "heartbeat_interval")
+    if interval.ToNanoseconds() <= 0:
+        raise ValueError("heartbeat_interval must be more than 0 seconds")
+    return interval

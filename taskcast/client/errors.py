@@ -13,6 +13,8 @@ from grpc_status import rpc_status
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
@@ -58,10 +60,18 @@ class TaskcastError(Exception):
 
 def from_rpc(error: grpc.aio.AioRpcError, address: str) -> TaskcastError:
     """What a failed call to the gateway at `address` says, with the `google.rpc` details it carries."""
-    details = error.details() or ""
     status = _rich_status(error)
     if status is None or not status.details:
-        return TaskcastError(error.code(), _of_transport(error.code(), details, address))
+        return TaskcastError(error.code(), _of_transport(error.code(), error.details() or "", address))
+    return _from_details(error.code(), status, address)
+
+
+def from_status(status: status_pb2.Status, address: str) -> TaskcastError:
+    """What the gateway at `address` says of one item of a batch."""
+    return _from_details(_CODES.get(status.code, grpc.StatusCode.UNKNOWN), status, address)
+
+
+def _from_details(code: grpc.StatusCode, status: status_pb2.Status, address: str) -> TaskcastError:
     info = error_details_pb2.ErrorInfo()
     bad_request = error_details_pb2.BadRequest()
     retry = error_details_pb2.RetryInfo()
@@ -72,8 +82,8 @@ def from_rpc(error: grpc.aio.AioRpcError, address: str) -> TaskcastError:
         elif not detail.Unpack(info):
             detail.Unpack(bad_request)
     return TaskcastError(
-        error.code(),
-        status.message or f"The gateway at {address} refuses the call ({error.code().name}).",
+        code,
+        status.message or f"The gateway at {address} refuses the call ({code.name}).",
         reason=info.reason,
         metadata=info.metadata,
         violations=[FieldViolation(each.field, each.description) for each in bad_request.field_violations],

@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import grpc
+from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from taskcast.v1 import task_pb2, task_service_pb2
+from taskcast.v1 import admin_service_pb2, task_pb2, task_service_pb2
 from tests.servers import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
     from google.protobuf.message import Message
 
@@ -43,6 +44,10 @@ class Refusal:
             context.set_trailing_metadata((("grpc-status-details-bin", self.raw_details),))
         if not self.reason:
             await context.abort(self.code, self.message)
+        await context.abort_with_status(rpc_status.to_status(self.status()))
+
+    def status(self) -> status_pb2.Status:
+        """It as a message, with its details."""
         status = status_pb2.Status(code=self.code.value[0], message=self.message)
         info = error_details_pb2.ErrorInfo(domain="taskcast", reason=self.reason, metadata=self.metadata)
         status.details.add().Pack(info)
@@ -56,7 +61,7 @@ class Refusal:
                 for name, description in self.fields.items()
             ]
             status.details.add().Pack(error_details_pb2.BadRequest(field_violations=violations))
-        await context.abort_with_status(rpc_status.to_status(status))
+        return status
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,9 @@ class Silence:
     """Nothing more is said, and the stream stays open."""
 
 
-Line = task_service_pb2.WatchTaskResponse | Refusal | Pause | Silence
+Line = task_service_pb2.WatchTaskResponse | task_service_pb2.WatchTasksResponse | Refusal | Pause | Silence
+
+_SERVICES = (task_service_pb2.DESCRIPTOR, admin_service_pb2.DESCRIPTOR)
 
 
 class ScriptedGateway:
@@ -88,7 +95,7 @@ class ScriptedGateway:
     async def start(self) -> None:
         """Listen on the port."""
         server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-        server.add_generic_rpc_handlers((self._handlers(),))
+        server.add_generic_rpc_handlers(tuple(self._handlers()))
         server.add_insecure_port(self.address)
         await server.start()
         self._server = server
@@ -99,24 +106,22 @@ class ScriptedGateway:
             await self._server.stop(None)
             self._server = None
 
-    def _handlers(self) -> grpc.GenericRpcHandler:
-        unary: dict[str, Any] = {
-            "SubmitTask": task_service_pb2.SubmitTaskRequest,
-            "GetTask": task_service_pb2.GetTaskRequest,
-            "CancelTask": task_service_pb2.CancelTaskRequest,
-        }
-        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            name: grpc.unary_unary_rpc_method_handler(
-                self._answer, request_deserializer=request.FromString, response_serializer=_serialize
-            )
-            for name, request in unary.items()
-        }
-        handlers["WatchTask"] = grpc.unary_stream_rpc_method_handler(
-            self._play,
-            request_deserializer=task_service_pb2.WatchTaskRequest.FromString,
-            response_serializer=_serialize,
-        )
-        return grpc.method_handlers_generic_handler("taskcast.v1.TaskService", handlers)
+    def _handlers(self) -> Iterator[grpc.GenericRpcHandler]:
+        for file in _SERVICES:
+            for service in file.services_by_name.values():
+                handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+                for method in service.methods:
+                    handler = (
+                        grpc.unary_stream_rpc_method_handler
+                        if method.server_streaming
+                        else grpc.unary_unary_rpc_method_handler
+                    )
+                    handlers[method.name] = handler(
+                        self._play if method.server_streaming else self._answer,
+                        request_deserializer=GetMessageClass(method.input_type).FromString,
+                        response_serializer=_serialize,
+                    )
+                yield grpc.method_handlers_generic_handler(service.full_name, handlers)
 
     async def _play(self, request: Any, context: Context) -> None:
         self.requests.append(request)
@@ -129,6 +134,9 @@ class ScriptedGateway:
                         await asyncio.sleep(line.seconds)
                     case Silence():
                         await asyncio.Event().wait()
+                    case task_service_pb2.WatchTaskResponse() if line.HasField("event"):
+                        line.event.task_id = request.task_id
+                        await context.write(line)
                     case _:
                         await context.write(line)
         finally:
@@ -162,6 +170,11 @@ async def scripted_gateway() -> AsyncIterator[ScriptedGateway]:
         await gateway.stop()
 
 
+def refused(refusal: Refusal) -> task_service_pb2.BatchTaskResult:
+    """What a batch says of an item that is refused."""
+    return task_service_pb2.BatchTaskResult(error=refusal.status())
+
+
 def snapshot(
     sequence: int, status: task_pb2.TaskStatus.ValueType = task_pb2.TASK_STATUS_PROCESSING
 ) -> task_service_pb2.WatchTaskResponse:
@@ -189,3 +202,13 @@ def succeeded(sequence: int) -> task_service_pb2.WatchTaskResponse:
 def heartbeat(sequence: int) -> task_service_pb2.WatchTaskResponse:
     """A sign of life."""
     return task_service_pb2.WatchTaskResponse(heartbeat=task_service_pb2.Heartbeat(sequence=sequence))
+
+
+def of_many(update: task_service_pb2.WatchTaskResponse, task_id: str = TASK_ID) -> task_service_pb2.WatchTasksResponse:
+    """The same as a message of WatchTasks, of this task."""
+    message = task_service_pb2.WatchTasksResponse.FromString(update.SerializeToString())
+    if message.HasField("snapshot"):
+        message.snapshot.id = task_id
+    elif message.HasField("event"):
+        message.event.task_id = task_id
+    return message
