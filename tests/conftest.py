@@ -7,6 +7,7 @@ import os
 import secrets
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from tests.servers import (
@@ -20,6 +21,10 @@ from tests.servers import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+# How long an example takes says more of what else the machine does than of the code.
+hypothesis.settings.register_profile("taskcast", deadline=None)
+hypothesis.settings.load_profile("taskcast")
 
 
 @contextlib.contextmanager
