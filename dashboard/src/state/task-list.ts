@@ -17,7 +17,7 @@ const MOST_REREAD = 3_000;
 /** How long tasks that are new to the page are gathered, to be read by one call. */
 const GATHER_MS = 250;
 /** Strangers that are not among the newest are read one by one: so many in a round, the others when they stir again. */
-const MOST_SINGLE_READS = 20;
+const MOST_SINGLE_READS = 10;
 
 export class TaskList {
   /** The ids in the order of the list, newest first: a new array with every change of the order. */
@@ -37,7 +37,7 @@ export class TaskList {
   private orderChanged = false;
   private readonly leaving = new Set<string>();
   /** Tasks that events speak of and the list does not hold. */
-  private strangers = new Set<string>();
+  private readonly strangers = new Set<string>();
   /** Strangers that were looked at and do not belong here. */
   private readonly outsiders = new Set<string>();
   private gathering: ReturnType<typeof setTimeout> | undefined;
@@ -48,7 +48,11 @@ export class TaskList {
   private readonly closing = new AbortController();
   private readonly show = oncePerFrame(() => this.flush());
 
-  constructor(private readonly filter: Filter) {
+  /** `length`: how far down to read at first, where one returns to a list. */
+  constructor(
+    readonly filter: Filter,
+    private length = 0,
+  ) {
     this.query = toQuery(filter);
     const query = toStreamQuery(filter).toString();
     this.stream = new Stream({
@@ -116,18 +120,23 @@ export class TaskList {
   }
 
   private async meetStrangers(): Promise<void> {
-    const strangers = this.strangers;
-    this.strangers = new Set();
+    const strangers = [...this.strangers];
+    this.strangers.clear();
     try {
-      const size = Math.min(LARGE_PAGE, Math.max(50, 2 * strangers.size));
-      this.merge((await this.read(size)).tasks);
-      const unmet = [...strangers].filter((id) => !this.tasks.has(id));
-      await Promise.all(unmet.slice(0, MOST_SINGLE_READS).map((id) => this.meet(id)));
+      const page = await this.read(Math.min(LARGE_PAGE, Math.max(50, 2 * strangers.length)));
+      const reachesKnown = !page.next || page.tasks.some((task) => this.tasks.has(task.id));
+      if (reachesKnown) this.merge(page.tasks);
+      else await this.reload();
+      const unmet = strangers.filter((id) => !this.tasks.has(id));
+      // By status a task may come to belong anywhere. Otherwise those that are not among the newest are older than all here.
+      if (this.filter.statuses.length) await Promise.all(unmet.slice(0, MOST_SINGLE_READS).map((id) => this.meet(id)));
+      else unmet.forEach((id) => this.outsiders.add(id));
     } catch {
       // The stream will be lost as well, or the next event brings them back.
     } finally {
       this.gathering = undefined;
-      if (this.strangers.size && !this.closing.signal.aborted) this.greet([...this.strangers][0]!);
+      const [next] = this.strangers;
+      if (next !== undefined && !this.closing.signal.aborted) this.greet(next);
     }
   }
 
@@ -136,8 +145,8 @@ export class TaskList {
     const task = await getTask(id, this.closing.signal);
     const last = this.tasks.get(this.ids.at(-1) ?? "");
     const beyond = this.token !== "" && last !== undefined && newestFirst(last, task) < 0;
-    if (!beyond && admits(this.filter, task)) this.merge([task]);
-    else if (beyond) this.outsiders.add(id);
+    if (beyond) this.outsiders.add(id);
+    else if (admits(this.filter, task)) this.merge([task]);
   }
 
   // ------------------------------------------------------------------------------------------- reading
@@ -149,7 +158,7 @@ export class TaskList {
   /** Read the list anew, as far down as it was loaded. What events have told meanwhile stays. */
   private async reload(): Promise<void> {
     if (this.paused.value) return;
-    const wanted = Math.min(Math.max(this.ids.length, FIRST_PAGE), MOST_REREAD);
+    const wanted = Math.min(Math.max(this.ids.length, this.length, FIRST_PAGE), MOST_REREAD);
     try {
       let page = await this.read(Math.min(wanted, LARGE_PAGE));
       const found = page.tasks;
@@ -167,6 +176,7 @@ export class TaskList {
       this.token = page.next;
       this.merge([...found, ...(newest ? arrived : [])].map((task) => later(before.get(task.id), task)));
       this.failure.value = "";
+      this.length = 0;
     } catch (error) {
       if (!this.closing.signal.aborted) this.failure.value = sentence(error);
     } finally {

@@ -64,8 +64,8 @@ export function Chart({ title, kind, series, format, knownFrom }: ChartProps) {
               <dd class="number">{values[bin] === undefined ? "–" : format(values[bin])}</dd>
             </div>
           ))}
-          <div class="muted number">{pointed.value === undefined ? "now" : `${span((BINS - 1 - bin) * BIN_MS)} ago`}</div>
         </dl>
+        <span class="muted number">{pointed.value === undefined ? "now" : `${span((BINS - 1 - bin) * BIN_MS)} ago`}</span>
       </header>
       <figure ref={figure} onPointerMove={point} onPointerLeave={() => (pointed.value = undefined)}>
         <svg width={width.value} height={HEIGHT} role="img" aria-label={summary(title, series, format)}>

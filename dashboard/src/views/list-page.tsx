@@ -1,4 +1,4 @@
-import { useEffect, useMemo } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import { EVERYTHING, isEverything, toAddress, type Filter } from "../model/filter";
 import { amount, plural } from "../model/words";
 import { lastList, linkTo } from "../state/route";
@@ -8,19 +8,34 @@ import { PauseIcon, PlayIcon } from "./icons";
 import { useKeys } from "./keys";
 import { TaskTable } from "./task-table";
 
+/** Where the list was when it was left for a task; one returns to the same place. */
+let left = { address: "", length: 0, top: 0 };
+
 export function ListPage({ filter }: { filter: Filter }) {
   const address = toAddress(filter);
-  const list = useMemo(() => new TaskList(filter), [address]);
+  const place = left.address === address ? left : { address, length: 0, top: 0 };
+  const list = useMemo(() => new TaskList(filter, place.length), [address]);
   useEffect(() => {
     lastList.value = linkTo({ page: "list", filter });
     return () => list.close();
   }, [list]);
   useKeys({ p: () => (list.paused.value ? list.resume() : list.pause()) });
+
+  // A filter that was just changed shows the tasks of the one before until its own are there.
+  const before = useRef(list);
+  const ready = list.order.value.length > 0 || !list.loading.value;
+  if (ready) before.current = list;
+  const shown = before.current;
   return (
     <main class="list-page">
       <h1 class="unseen">Tasks</h1>
       <FilterBar filter={filter} list={list} />
-      <TaskTable list={list} key={address} />
+      <TaskTable
+        key={toAddress(shown.filter)}
+        list={shown}
+        top={place.top}
+        onLeave={(top) => (left = { address: toAddress(shown.filter), length: shown.order.value.length, top })}
+      />
       <Nothing list={list} filter={filter} />
       <Footer list={list} />
     </main>

@@ -24,15 +24,25 @@ const COLUMNS = ["Status", "Task", "Progress", "Attempt", "Queue", "Priority", "
 /** The selected task outlives a visit to its page. */
 const selected = signal("");
 
-export function TaskTable({ list }: { list: TaskList }) {
+interface TaskTableProps {
+  readonly list: TaskList;
+  /** How far it is scrolled at first. */
+  readonly top: number;
+  /** Told how far it was scrolled at last. */
+  readonly onLeave: (top: number) => void;
+}
+
+export function TaskTable({ list, top: firstTop, onLeave }: TaskTableProps) {
   const scroller = useRef<HTMLDivElement>(null);
   const body = useRef<HTMLDivElement>(null);
   const top = useSignal(0);
   const room = useSignal(800);
   const anchor = useRef({ id: "", index: 0 });
   const wantsFocus = useRef(false);
+  const returning = useRef(firstTop);
 
   const order = list.order.value;
+  const more = list.more.value;
   list.changes.value; // Drawn again with every frame in which a task has changed.
   const height = rowHeight.value;
   const first = Math.max(0, Math.floor(top.value / height) - SPARE);
@@ -46,6 +56,11 @@ export function TaskTable({ list }: { list: TaskList }) {
     return () => watching.disconnect();
   }, []);
 
+  useLayoutEffect(() => {
+    const element = scroller.current!;
+    return () => onLeave(element.scrollTop);
+  }, [list]);
+
   // What one reads stays where it is while new tasks arrive above it; at the very top they come into view.
   useLayoutEffect(() => {
     const element = scroller.current!;
@@ -53,6 +68,11 @@ export function TaskTable({ list }: { list: TaskList }) {
     if (element.scrollTop > 0 && anchor.current.id) {
       const index = order.indexOf(anchor.current.id);
       if (index >= 0 && index !== anchor.current.index) element.scrollTop += (index - anchor.current.index) * height;
+    }
+    if (order.length && returning.current) {
+      element.scrollTop = returning.current;
+      top.value = element.scrollTop;
+      returning.current = 0;
     }
     noteAnchor();
   }, [order, height]);
@@ -62,7 +82,7 @@ export function TaskTable({ list }: { list: TaskList }) {
   }, [first, height]);
 
   useEffect(() => {
-    if (list.more.value && last > order.length - NEAR_END) void list.loadOlder();
+    if (more && last > order.length - NEAR_END) void list.loadOlder();
   });
 
   useLayoutEffect(() => {
@@ -104,7 +124,7 @@ export function TaskTable({ list }: { list: TaskList }) {
   });
 
   return (
-    <div class="table" role="table" aria-label="Tasks" aria-rowcount={list.more.value ? -1 : order.length + 1}>
+    <div class="table" role="table" aria-label="Tasks" aria-rowcount={more ? -1 : order.length + 1}>
       <div role="rowgroup" class="head">
         <div class="row" role="row" aria-rowindex={1}>
           {COLUMNS.map((name) => (
