@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,9 @@ from shared.lifecycle import dying_with_parent
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+LONGEST_SOCKET_PATH = 100
+"""Bytes that every system takes: the limit is 103 on some and 107 on others."""
 
 START_SECONDS = 10.0
 STOP_SECONDS = 10.0
@@ -43,8 +47,7 @@ class EmbeddedStore:
         return f"unix://{self._socket}"
 
     def __enter__(self) -> Self:
-        # A socket's path may have about 100 characters, so it never lies in the data folder.
-        self._scratch = Path(tempfile.mkdtemp(prefix="taskcast-"))
+        self._scratch = _scratch_folder()
         try:
             self._start(self._scratch)
         except BaseException:
@@ -128,6 +131,15 @@ class EmbeddedStore:
                 return client.recv(16).startswith(b"+PONG")
         except OSError:
             return False
+
+
+def _scratch_folder() -> Path:
+    """A new folder for socket and log: where temporary files belong, if that leaves room for a socket's path."""
+    # Without its own check this would end in the server's log; so the socket never lies in the data folder either.
+    where = tempfile.gettempdir()
+    if len(os.fsencode(where)) > LONGEST_SOCKET_PATH - len("/taskcast-12345678/store.sock"):
+        where = "/tmp"  # noqa: S108  # The folder that is made in it has a new name and belongs to this user alone.
+    return Path(tempfile.mkdtemp(prefix="taskcast-", dir=where))
 
 
 def find_server() -> Path:

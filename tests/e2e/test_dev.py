@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,8 +39,8 @@ class Dev:
         self.address = f"127.0.0.1:{free_port()}"
         self.http = f"127.0.0.1:{free_port()}"
         self.output = folder / f"dev-{time.monotonic_ns()}.log"
-        self.scratch = folder / "scratch"
-        self.scratch.mkdir(exist_ok=True)
+        # Short, as a socket's path has to be. What is left in it is told by `store_pids` and deleted by the fixture.
+        self.scratch = Path(tempfile.mkdtemp(prefix="t-"))
         command = [
             sys.executable,
             "-m",
@@ -58,8 +60,7 @@ class Dev:
                     WORKER_HANDLERS="tests.handlers",
                     TASKCAST_TEST_LEDGER=str(folder / "ledger"),
                     TASKCAST_LEASE_SECONDS="2",
-                    TMPDIR=str(self.scratch),
-                    **settings,
+                    **{"TMPDIR": str(self.scratch), **settings},
                 ),
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -114,6 +115,7 @@ def dev(tmp_path: Path) -> Iterator[Callable[..., Dev]]:
     yield start
     for one in started:
         one.stop(signal.SIGKILL)
+        shutil.rmtree(one.scratch, ignore_errors=True)
 
 
 def stub_of(channel: grpc.Channel) -> task_service_pb2_grpc.TaskServiceStub:
@@ -189,6 +191,14 @@ def test_a_task_that_waited_in_the_lost_broker_runs_after_the_restart(dev: Calla
     with grpc.insecure_channel(second.address) as channel:
         *_, last = stub_of(channel).WatchTask(task_service_pb2.WatchTaskRequest(task_id=waiting), timeout=20)
     assert task_pb2.TASK_STATUS_SUCCESS in (last.event.status, last.snapshot.status)
+
+
+def test_a_long_name_of_the_folder_for_temporary_files_does_no_harm(dev: Callable[..., Dev], tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    running = dev(TMPDIR=str(long)).ready()
+
+    assert running.stop() == 0
 
 
 def test_two_at_once_cannot_share_a_data_folder(dev: Callable[..., Dev], tmp_path: Path) -> None:
