@@ -19,14 +19,17 @@ from gateway_service.http.guard import MOST_HEADER_BYTES
 from gateway_service.http.protocol import EdgeProtocol
 from gateway_service.readiness import Readiness
 from gateway_service.rpc.admin_servicer import AdminServicer
+from gateway_service.rpc.deliveries import DeliveryCalls
 from gateway_service.rpc.requests import SubmissionDefaults
 from gateway_service.rpc.server import MESSAGE_OVERHEAD, RpcServer
 from gateway_service.rpc.task_servicer import TaskServicer
 from gateway_service.sweeper import ROUND_SECONDS, Sweeper
 from gateway_service.use_cases.cancel_task import CancelTask
 from gateway_service.use_cases.get_task import GetTask
+from gateway_service.use_cases.list_deliveries import ListDeliveries
 from gateway_service.use_cases.list_queues import ListQueues, ListWorkers
 from gateway_service.use_cases.list_tasks import ListTasks
+from gateway_service.use_cases.redeliver import Redeliver
 from gateway_service.use_cases.retry_task import RetryTask
 from gateway_service.use_cases.submit_task import SubmitTask
 from gateway_service.watch.follow import FollowTask
@@ -103,12 +106,13 @@ class Gateway:
         self._clock = RecordClock(record)
         await self._clock.wait_for_record()
 
+        standing = settings.read_standing_endpoints()
         journal = Journal(
             record,
             self._clock,
             counting(broker.broadcast),
             announce=broker.announce,
-            standing=settings.read_standing_endpoints(),
+            standing=standing,
         )
         limits = Limits(payload_bytes=settings.max_payload_bytes)
         dispatcher = Dispatcher(record, broker, journal, most_undispatched=settings.max_undispatched)
@@ -139,7 +143,14 @@ class Gateway:
                 retention=round(settings.retention * 1_000), timeout=round(settings.timeout * 1_000) or None
             ),
         )
-        admin = AdminServicer(queues=ListQueues(record.catalogue), workers=ListWorkers(record.catalogue))
+        listing = ListDeliveries(record, record.deliveries, standing)
+        admin = AdminServicer(
+            queues=ListQueues(record.catalogue),
+            workers=ListWorkers(record.catalogue),
+            deliveries=DeliveryCalls(
+                listing, Redeliver(record, record.deliveries, listing, self._clock, broker.announce)
+            ),
+        )
         self._readiness = Readiness(broker)
         bound = CallBound(most=settings.max_calls, deadline=settings.call_deadline)
         # The last resort, which answers without details; the bounds on calls and watches answer with them.

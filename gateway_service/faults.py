@@ -78,6 +78,13 @@ class WebhooksUnsignedError(Fault):
         )
 
 
+class DeliveryNotFoundError(Fault):
+    """No such webhook delivery for this tenant."""
+
+    def __init__(self, delivery_id: str) -> None:
+        super().__init__(f"There is no webhook delivery {delivery_id}: it never was, or its task is kept no longer.")
+
+
 class SequenceAheadError(Fault):
     """A watch asked to go on after an event that has not happened."""
 
@@ -122,10 +129,3 @@ class ShuttingDownError(Fault):
 
     def __init__(self) -> None:
         super().__init__("This gateway is stopping; ask again.")
-
-
-class NotImplementedYetError(Fault):
-    """The contract names this call, and this version does not serve it."""
-
-    def __init__(self, method: str) -> None:
-        super().__init__(f"{method} is part of the contract but not served by this version.")

@@ -35,19 +35,34 @@ def page_size(asked: int) -> int:
 
 
 def page_token(place: Place | None, listing: bytes) -> str:
-    """The token that leads to what lies behind `place`, or the empty string where nothing does.
+    """The token that leads to the tasks behind `place`; see `mark_token`."""
+    mark = None if place is None else _PLACE.pack(_VERSION, place.create_time, uuid.UUID(place.task_id).bytes)
+    return mark_token(mark, listing)
+
+
+def read_page_token(token: str, listing: bytes) -> Place | None:
+    """The place that `page_token` was given for the same `listing`; see `read_mark_token`."""
+    mark = read_mark_token(token, listing)
+    if mark is None:
+        return None
+    if len(mark) != _PLACE.size or mark[0] != _VERSION:
+        raise InvalidRequestError([Violation("page_token", _FOREIGN)])
+    create_time: Millis
+    _, create_time, task_id = _PLACE.unpack(mark)
+    return Place(create_time, str(uuid.UUID(bytes=task_id)))
+
+
+def mark_token(mark: bytes | None, listing: bytes) -> str:
+    """The token that leads to what lies behind `mark`, or the empty string where nothing does.
 
     `listing` says what is listed: a token is good for that only. It holds no secret, since whoever forged one
     would see what is theirs anyway, and any gateway reads what another has given.
     """
-    if place is None:
-        return ""
-    packed = _PLACE.pack(_VERSION, place.create_time, uuid.UUID(place.task_id).bytes)
-    return base64.urlsafe_b64encode(packed + _digest(packed, listing)).decode()
+    return "" if mark is None else base64.urlsafe_b64encode(mark + _digest(mark, listing)).decode()
 
 
-def read_page_token(token: str, listing: bytes) -> Place | None:
-    """The place that `page_token` was given for the same `listing`; None for the empty token.
+def read_mark_token(token: str, listing: bytes) -> bytes | None:
+    """The mark that `mark_token` was given for the same `listing`; None for the empty token.
 
     Raises InvalidRequestError for any other string.
     """
@@ -57,12 +72,10 @@ def read_page_token(token: str, listing: bytes) -> Place | None:
         content = base64.b64decode(token, altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         content = b""
-    packed, digest = content[: _PLACE.size], content[_PLACE.size :]
-    if not packed.startswith(bytes((_VERSION,))) or digest != _digest(packed, listing):
+    mark, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+    if not mark or digest != _digest(mark, listing):
         raise InvalidRequestError([Violation("page_token", _FOREIGN)])
-    create_time: Millis
-    _, create_time, task_id = _PLACE.unpack(packed)
-    return Place(create_time, str(uuid.UUID(bytes=task_id)))
+    return mark
 
 
 def _digest(packed: bytes, listing: bytes) -> bytes:

@@ -58,6 +58,21 @@ WAIT_SECONDS = Histogram(
 ATTEMPT_SECONDS = Histogram(
     "taskcast_attempt_seconds", "How long attempts ran, by what they came to.", ["outcome"], buckets=_SECONDS
 )
+WEBHOOK_TRIES = Counter(
+    "taskcast_webhook_tries", "Tries of webhooks, by what came of them: accepted, timeout, status ...", ["outcome"]
+)
+WEBHOOK_TRY_SECONDS = Histogram("taskcast_webhook_try_seconds", "How long tries of webhooks took.", buckets=_SECONDS)
+WEBHOOK_GIVEN_UP = Counter("taskcast_webhook_given_up", "Webhook deliveries that were given up.")
+WEBHOOK_LANES = Gauge(
+    "taskcast_webhook_lanes",
+    "Lanes of webhooks, each of one task and endpoint, that are in hand.",
+    multiprocess_mode="livesum",
+)
+WEBHOOK_BACKLOG_AGE = Gauge(
+    "taskcast_webhook_backlog_age_seconds",
+    "For how long the most overdue webhook has been due. 0: none is.",
+    multiprocess_mode="livemax",
+)
 
 
 def counting(broadcast: Callable[[str, bytes], None]) -> Callable[[str, bytes], None]:

@@ -31,6 +31,8 @@ class TakenLane:
     lane: Lane
     task: Task
     cursor: int
+    again: int
+    """How often deliveries of the lane had been asked for again."""
     events: tuple[TaskEvent, ...]
     known: Mapping[int, WebhookDelivery]
 
@@ -75,7 +77,8 @@ class Deliveries(Protocol):
 
         `again_at` is when it is to be looked at next, None if nothing is left as far as it was read: should events
         have come since, that is at once. `keep_until`: the finished task is kept until then at least. None if the
-        lane is not as it was taken: nothing is written then.
+        lane is not as it was taken, because another has it or a delivery was asked for again: then only what became
+        of `delivery` is written, if it is still pending.
         """
         ...
 
@@ -94,6 +97,10 @@ class Deliveries(Protocol):
 
     async def read(self, keys: Sequence[DeliveryKey]) -> list[WebhookDelivery | None]:
         """The deliveries as they are; None for what was tried never, or is no delivery."""
+        ...
+
+    async def of_task(self, task_id: str) -> list[WebhookDelivery]:
+        """Those of the task's deliveries that were tried or settled, in no order."""
         ...
 
     async def deliver_again(self, tenant: str, delivery: WebhookDelivery, now: Millis) -> bool:

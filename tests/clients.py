@@ -15,11 +15,13 @@ from shared.codec import event_from_proto, task_from_proto
 from shared.domain.evolve import evolve
 from shared.domain.task import EventType
 from shared.json_values import decode_json, encode_json
-from taskcast.v1 import task_pb2, task_service_pb2, task_service_pb2_grpc
+from taskcast.v1 import admin_service_pb2, admin_service_pb2_grpc, task_pb2, task_service_pb2, task_service_pb2_grpc
 from tests.deadlines import eventually_async
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
+
+    from google.protobuf import timestamp_pb2
 
     from shared.domain.task import Task
 
@@ -114,6 +116,7 @@ class Caller:
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self.stub: task_service_pb2_grpc.TaskServiceAsyncStub = task_service_pb2_grpc.TaskServiceStub(channel)
+        self.admin: admin_service_pb2_grpc.AdminServiceAsyncStub = admin_service_pb2_grpc.AdminServiceStub(channel)
 
     async def submit(
         self, type_: str, payload: object = None, *, within: float = CALL_SECONDS, **fields: Any
@@ -152,6 +155,30 @@ class Caller:
     ) -> Watched:
         """Follow a task to the end of the watch."""
         return await read_all(self.open_watch(task_id, after, heartbeat=heartbeat, within=within))
+
+    async def deliveries(self, *, page_size: int = 0, **wanted: Any) -> list[admin_service_pb2.WebhookDelivery]:
+        """All webhook deliveries that match, page by page; `wanted` are the fields of WebhookDeliveryFilter."""
+        request = admin_service_pb2.ListWebhookDeliveriesRequest(
+            page_size=page_size, filter=admin_service_pb2.WebhookDeliveryFilter(**wanted)
+        )
+        found: list[admin_service_pb2.WebhookDelivery] = []
+        while True:
+            answer = await self.admin.ListWebhookDeliveries(request, timeout=CALL_SECONDS)
+            found += answer.deliveries
+            if not answer.next_page_token:
+                return found
+            request.page_token = answer.next_page_token
+
+    async def redeliver(self, delivery_id: str) -> int:
+        """Have one webhook sent again."""
+        request = admin_service_pb2.RedeliverWebhookRequest(delivery_id=delivery_id)
+        return (await self.admin.RedeliverWebhook(request, timeout=CALL_SECONDS)).count
+
+    async def redeliver_failed(self, url: str, since: timestamp_pb2.Timestamp | None = None) -> int:
+        """Have sent again what was given up for an endpoint."""
+        failed = admin_service_pb2.FailedWebhookDeliveries(url=url, since=since)
+        request = admin_service_pb2.RedeliverWebhookRequest(failed=failed)
+        return (await self.admin.RedeliverWebhook(request, timeout=120)).count
 
     async def status(self, task_id: str) -> task_pb2.TaskStatus.ValueType:
         """The task's status."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from aiohttp import web
+from standardwebhooks import Webhook as Receiver
+from standardwebhooks import WebhookVerificationError
 
 from shared.webhook_settings import WebhookSettings
 
@@ -67,6 +69,10 @@ class Endpoint:
     received: list[Received] = field(default_factory=list)
     port: int = 0
     open_connections: set[object] = field(default_factory=set)
+    secrets: tuple[str, ...] = ()
+    """Each request must verify under each of these, when it comes."""
+    unverified: list[str] = field(default_factory=list)
+    """Ids of requests that did not."""
 
     @property
     def url(self) -> str:
@@ -80,15 +86,32 @@ class Endpoint:
         number = len(self.received) + 1
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.received.append(Received(headers, body, time.monotonic(), accepted=False))
+        self._verify(headers, body)
         response = await self.script(self, request, number)
         if 200 <= response.status < 300:
             self.received[number - 1] = Received(headers, body, time.monotonic(), accepted=True)
         return response
 
+    def _verify(self, headers: dict[str, str], body: bytes) -> None:
+        for secret in self.secrets:
+            try:
+                Receiver(secret).verify(body, headers)
+            except WebhookVerificationError:
+                self.unverified.append(headers["webhook-id"])
+
     @property
     def accepted(self) -> list[Received]:
         """What it answered with success, by the time of the answer."""
         return sorted((r for r in self.received if r.accepted), key=lambda r: r.at)
+
+    def stories(self) -> dict[str, list[int]]:
+        """For each task the sequences that were accepted, each where it was accepted first."""
+        stories: dict[str, list[int]] = {}
+        for received in self.accepted:
+            story = stories.setdefault(received.task_id, [])
+            if received.sequence not in story:
+                story.append(received.sequence)
+        return stories
 
 
 class Endpoints:
@@ -130,6 +153,15 @@ def slow(seconds: float) -> Script:
     async def answer(_: Endpoint, __: web.BaseRequest, ___: int) -> web.StreamResponse:
         await asyncio.sleep(seconds)
         return web.Response()
+
+    return answer
+
+
+def now_and_then(script: Script, every: int, otherwise: Script) -> Script:
+    """`script` for every so manieth request, else `otherwise`."""
+
+    async def answer(endpoint: Endpoint, request: web.BaseRequest, number: int) -> web.StreamResponse:
+        return await (otherwise if number % every else script)(endpoint, request, number)
 
     return answer
 

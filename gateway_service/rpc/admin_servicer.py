@@ -1,10 +1,10 @@
-"""AdminService: what operators use. The calls of webhooks are served by a later version."""
+"""AdminService: what operators use."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway_service.faults import NotImplementedYetError
+from gateway_service.rpc.task_servicer import TENANT
 from shared.codec import report_to_proto, to_duration
 from shared.domain.task import TaskPriority
 from taskcast.v1 import admin_service_pb2 as pb
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from gateway_service.rpc.deliveries import DeliveryCalls
     from gateway_service.use_cases.list_queues import ListQueues, ListWorkers, QueueStanding
 
     Context = grpc.aio.ServicerContext[Any, Any]
@@ -26,9 +27,10 @@ RATE_SECONDS = 60
 class AdminServicer(rpc.AdminServiceServicer):
     """The contract's AdminService. Errors are raised, and answered by the interceptor's table."""
 
-    def __init__(self, *, queues: ListQueues, workers: ListWorkers) -> None:
+    def __init__(self, *, queues: ListQueues, workers: ListWorkers, deliveries: DeliveryCalls) -> None:
         self._queues = queues
         self._workers = workers
+        self._deliveries = deliveries
 
     async def ListQueues(self, request: pb.ListQueuesRequest, context: Context) -> pb.ListQueuesResponse:
         """The queues as they stand."""
@@ -41,14 +43,14 @@ class AdminServicer(rpc.AdminServiceServicer):
     async def ListWebhookDeliveries(
         self, request: pb.ListWebhookDeliveriesRequest, context: Context
     ) -> pb.ListWebhookDeliveriesResponse:
-        """Not served yet."""
-        raise NotImplementedYetError("ListWebhookDeliveries")
+        """One page of webhook deliveries."""
+        return await self._deliveries.list(TENANT, request)
 
     async def RedeliverWebhook(
         self, request: pb.RedeliverWebhookRequest, context: Context
     ) -> pb.RedeliverWebhookResponse:
-        """Not served yet."""
-        raise NotImplementedYetError("RedeliverWebhook")
+        """Send one webhook again, or all that were given up for an endpoint."""
+        return await self._deliveries.redeliver(TENANT, request)
 
 
 def queue_to_proto(queue: QueueStanding) -> pb.Queue:

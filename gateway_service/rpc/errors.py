@@ -51,6 +51,7 @@ TABLE: dict[type[Exception], Answer] = {
     faults.TaskNotCancellableError: Answer(_C.FAILED_PRECONDITION, "TASK_NOT_CANCELLABLE"),
     faults.TaskNotRetryableError: Answer(_C.FAILED_PRECONDITION, "TASK_NOT_RETRYABLE"),
     faults.RequestIdReusedError: Answer(_C.ALREADY_EXISTS, "REQUEST_ID_REUSED"),
+    faults.DeliveryNotFoundError: Answer(_C.NOT_FOUND, "DELIVERY_NOT_FOUND"),
     faults.WebhooksUnsignedError: Answer(_C.FAILED_PRECONDITION, "WEBHOOKS_UNSIGNED"),
     faults.SequenceAheadError: Answer(_C.OUT_OF_RANGE, "SEQUENCE_AHEAD"),
     faults.SequenceCompactedError: Answer(_C.OUT_OF_RANGE, "SEQUENCE_COMPACTED"),
@@ -60,7 +61,6 @@ TABLE: dict[type[Exception], Answer] = {
     faults.TooManyCallsError: Answer(_C.RESOURCE_EXHAUSTED, "RATE_LIMITED", retry_after=0.5),
     faults.BacklogFullError: Answer(_C.UNAVAILABLE, "BROKER_UNAVAILABLE", retry_after=5),
     faults.ShuttingDownError: Answer(_C.UNAVAILABLE, "SHUTTING_DOWN", retry_after=0.2),
-    faults.NotImplementedYetError: Answer(_C.UNIMPLEMENTED, "NOT_IMPLEMENTED"),
     # The messages of these name servers, so the client gets a sentence of its own.
     ports.StoreUnavailableError: Answer(
         _C.UNAVAILABLE, "STORE_UNAVAILABLE", retry_after=1, message="The task record cannot be reached; try again."

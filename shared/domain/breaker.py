@@ -61,7 +61,11 @@ def after_success(_: Breaker) -> Breaker:
 def after_failure(breaker: Breaker, now: Millis, terms: BreakerTerms, *, asked: Millis = 0) -> Breaker:
     """The endpoint failed; `asked` is how long it wants to be left alone, if it said so."""
     failures = breaker.failures + 1
+    until = now + asked if asked else 0
+    if breaker.open_until > now:
+        # A try that was under way when it opened tells nothing new.
+        return replace(breaker, failures=failures, open_until=max(breaker.open_until, until))
     if failures < terms.threshold:
-        return replace(breaker, failures=failures, open_until=now + asked if asked else 0, probe_until=0)
+        return replace(breaker, failures=failures, open_until=until, probe_until=0)
     pause = min(terms.first_pause << min(breaker.openings, 20), terms.longest_pause)
-    return Breaker(failures=failures, openings=breaker.openings + 1, open_until=now + max(pause, asked))
+    return Breaker(failures=failures, openings=breaker.openings + 1, open_until=max(now + pause, until))

@@ -237,7 +237,9 @@ class WebhookDelivery(_message.Message):
 
     @_builtins.property
     def next_try_time(self) -> _timestamp_pb2.Timestamp:
-        """When it will be sent next. Set while PENDING, unless an earlier event of the task has to go first."""
+        """When it will be sent next. Set while PENDING, once it has been tried or was asked for again; before that it is sent
+        as soon as the earlier events of the task have been.
+        """
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:

@@ -83,10 +83,13 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListWebhookDeliveries(self, request, context):
-        """Lists webhook deliveries, newest first, for as long as their tasks are kept.
+        """Lists webhook deliveries, newest first, for as long as their tasks are kept. A delivery is listed from the moment its
+        event is recorded; a task is kept until the last of its deliveries is settled, and for its retention again after one
+        was given up.
 
         Errors: INVALID_ARGUMENT (INVALID_REQUEST), also for a page_token that this server did not give or that came with
-        another filter; UNAVAILABLE (STORE_UNAVAILABLE).
+        another filter; NOT_FOUND (TASK_NOT_FOUND), or (TASK_EXPIRED), for the task of the filter; UNAVAILABLE
+        (STORE_UNAVAILABLE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

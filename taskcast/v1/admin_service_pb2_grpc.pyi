@@ -47,10 +47,13 @@ class AdminServiceStub:
     Errors: UNAVAILABLE (STORE_UNAVAILABLE).
     """
     ListWebhookDeliveries: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListWebhookDeliveriesRequest, _admin_service_pb2.ListWebhookDeliveriesResponse]
-    """Lists webhook deliveries, newest first, for as long as their tasks are kept.
+    """Lists webhook deliveries, newest first, for as long as their tasks are kept. A delivery is listed from the moment its
+    event is recorded; a task is kept until the last of its deliveries is settled, and for its retention again after one
+    was given up.
 
     Errors: INVALID_ARGUMENT (INVALID_REQUEST), also for a page_token that this server did not give or that came with
-    another filter; UNAVAILABLE (STORE_UNAVAILABLE).
+    another filter; NOT_FOUND (TASK_NOT_FOUND), or (TASK_EXPIRED), for the task of the filter; UNAVAILABLE
+    (STORE_UNAVAILABLE).
     """
     RedeliverWebhook: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RedeliverWebhookRequest, _admin_service_pb2.RedeliverWebhookResponse]
     """Sends again: one delivery whatever its state, or all that were given up for an endpoint since a time. They become
@@ -80,10 +83,13 @@ class AdminServiceAsyncStub(AdminServiceStub):
     Errors: UNAVAILABLE (STORE_UNAVAILABLE).
     """
     ListWebhookDeliveries: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListWebhookDeliveriesRequest, _admin_service_pb2.ListWebhookDeliveriesResponse]  # type: ignore[assignment]
-    """Lists webhook deliveries, newest first, for as long as their tasks are kept.
+    """Lists webhook deliveries, newest first, for as long as their tasks are kept. A delivery is listed from the moment its
+    event is recorded; a task is kept until the last of its deliveries is settled, and for its retention again after one
+    was given up.
 
     Errors: INVALID_ARGUMENT (INVALID_REQUEST), also for a page_token that this server did not give or that came with
-    another filter; UNAVAILABLE (STORE_UNAVAILABLE).
+    another filter; NOT_FOUND (TASK_NOT_FOUND), or (TASK_EXPIRED), for the task of the filter; UNAVAILABLE
+    (STORE_UNAVAILABLE).
     """
     RedeliverWebhook: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RedeliverWebhookRequest, _admin_service_pb2.RedeliverWebhookResponse]  # type: ignore[assignment]
     """Sends again: one delivery whatever its state, or all that were given up for an endpoint since a time. They become
@@ -128,10 +134,13 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.ListWebhookDeliveriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.ListWebhookDeliveriesResponse, _abc.Awaitable[_admin_service_pb2.ListWebhookDeliveriesResponse]]:
-        """Lists webhook deliveries, newest first, for as long as their tasks are kept.
+        """Lists webhook deliveries, newest first, for as long as their tasks are kept. A delivery is listed from the moment its
+        event is recorded; a task is kept until the last of its deliveries is settled, and for its retention again after one
+        was given up.
 
         Errors: INVALID_ARGUMENT (INVALID_REQUEST), also for a page_token that this server did not give or that came with
-        another filter; UNAVAILABLE (STORE_UNAVAILABLE).
+        another filter; NOT_FOUND (TASK_NOT_FOUND), or (TASK_EXPIRED), for the task of the filter; UNAVAILABLE
+        (STORE_UNAVAILABLE).
         """
 
     @_abc_1.abstractmethod

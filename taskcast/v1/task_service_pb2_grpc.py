@@ -37,7 +37,7 @@ class TaskServiceStub:
     UNAVAILABLE (STORE_UNAVAILABLE)          the record cannot be reached; a submit may or may not be recorded,
     so send it again with the same request_id
     UNAVAILABLE (SHUTTING_DOWN)              this server is going away; another will answer
-    UNIMPLEMENTED (NOT_IMPLEMENTED)          this server does not offer the RPC
+    UNIMPLEMENTED, without details           this server is older than the RPC
     INTERNAL (INTERNAL)                      a fault of the server; the metadata hold an error_id to ask about
 
     A task of another tenant is answered exactly like one that does not exist.
@@ -116,7 +116,7 @@ class TaskServiceServicer:
     UNAVAILABLE (STORE_UNAVAILABLE)          the record cannot be reached; a submit may or may not be recorded,
     so send it again with the same request_id
     UNAVAILABLE (SHUTTING_DOWN)              this server is going away; another will answer
-    UNIMPLEMENTED (NOT_IMPLEMENTED)          this server does not offer the RPC
+    UNIMPLEMENTED, without details           this server is older than the RPC
     INTERNAL (INTERNAL)                      a fault of the server; the metadata hold an error_id to ask about
 
     A task of another tenant is answered exactly like one that does not exist.
@@ -344,7 +344,7 @@ class TaskService:
     UNAVAILABLE (STORE_UNAVAILABLE)          the record cannot be reached; a submit may or may not be recorded,
     so send it again with the same request_id
     UNAVAILABLE (SHUTTING_DOWN)              this server is going away; another will answer
-    UNIMPLEMENTED (NOT_IMPLEMENTED)          this server does not offer the RPC
+    UNIMPLEMENTED, without details           this server is older than the RPC
     INTERNAL (INTERNAL)                      a fault of the server; the metadata hold an error_id to ask about
 
     A task of another tenant is answered exactly like one that does not exist.

@@ -38,7 +38,7 @@ class TaskServiceStub:
       UNAVAILABLE (STORE_UNAVAILABLE)          the record cannot be reached; a submit may or may not be recorded,
                                                so send it again with the same request_id
       UNAVAILABLE (SHUTTING_DOWN)              this server is going away; another will answer
-      UNIMPLEMENTED (NOT_IMPLEMENTED)          this server does not offer the RPC
+      UNIMPLEMENTED, without details           this server is older than the RPC
       INTERNAL (INTERNAL)                      a fault of the server; the metadata hold an error_id to ask about
 
     A task of another tenant is answered exactly like one that does not exist.
@@ -171,7 +171,7 @@ class TaskServiceAsyncStub(TaskServiceStub):
       UNAVAILABLE (STORE_UNAVAILABLE)          the record cannot be reached; a submit may or may not be recorded,
                                                so send it again with the same request_id
       UNAVAILABLE (SHUTTING_DOWN)              this server is going away; another will answer
-      UNIMPLEMENTED (NOT_IMPLEMENTED)          this server does not offer the RPC
+      UNIMPLEMENTED, without details           this server is older than the RPC
       INTERNAL (INTERNAL)                      a fault of the server; the metadata hold an error_id to ask about
 
     A task of another tenant is answered exactly like one that does not exist.
@@ -300,7 +300,7 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
       UNAVAILABLE (STORE_UNAVAILABLE)          the record cannot be reached; a submit may or may not be recorded,
                                                so send it again with the same request_id
       UNAVAILABLE (SHUTTING_DOWN)              this server is going away; another will answer
-      UNIMPLEMENTED (NOT_IMPLEMENTED)          this server does not offer the RPC
+      UNIMPLEMENTED, without details           this server is older than the RPC
       INTERNAL (INTERNAL)                      a fault of the server; the metadata hold an error_id to ask about
 
     A task of another tenant is answered exactly like one that does not exist.

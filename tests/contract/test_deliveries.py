@@ -258,6 +258,32 @@ async def test_what_is_delivered_again_goes_first_and_the_settled_after_it_is_kn
     assert [known.state for known in again.known.values()] == [DeliveryState.PENDING, DeliveryState.DELIVERED]
 
 
+async def test_what_is_asked_for_again_while_the_lane_is_in_hand_is_not_passed_over(record: RedisRecord) -> None:
+    task = await hooked(record, await hooked(record, None), CLAIM)
+    lane = await taken(record, Lane(task.id, "0"))
+    failed = give_up(delivery(lane, 2), Failure.DISABLED, NOW)
+    after = await record.deliveries.settle(lane, cursor=1, delivery=accepted(lane, 1), again_at=HOLD, now=NOW)
+    assert after is not None
+    await record.deliveries.settle(after, cursor=2, delivery=failed, again_at=None, now=NOW)
+    await record.deliveries.deliver_again("acme", begin_again(accepted(lane, 1), NOW), NOW)
+
+    # Taken for the first event, which alone is pending, the lane would be left behind the second.
+    in_hand = await taken(record, Lane(task.id, "0"))
+    await record.deliveries.deliver_again("acme", begin_again(failed, NOW), NOW)
+    assert (
+        await record.deliveries.settle(
+            in_hand, cursor=2, delivery=accepted(in_hand, 1, NOW + 1), again_at=None, now=NOW
+        )
+        is None
+    )
+    again = await taken(record, Lane(task.id, "0"))
+    assert (again.cursor, again.known[1].state, again.known[2].state) == (
+        0,
+        DeliveryState.DELIVERED,
+        DeliveryState.PENDING,
+    )
+
+
 async def test_a_task_that_is_gone_delivers_nothing_again(record: RedisRecord) -> None:
     key = DeliveryKey(new_task_id(), 1, "0")
     lost = WebhookDelivery(key=key, url="", event_type=EventType.SUBMITTED, create_time=NOW)

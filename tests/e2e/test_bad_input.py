@@ -14,8 +14,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2
 
 from taskcast.v1 import (
-    admin_service_pb2,
-    admin_service_pb2_grpc,
     task_pb2,
     task_service_pb2,
     task_service_pb2_grpc,
@@ -160,6 +158,17 @@ SUBMITS: dict[str, tuple[task_service_pb2.SubmitTaskRequest, str]] = {
     "a webhook with a user": (_hook(url="https://me@example.com/"), "webhooks[0].url"),
     "a webhook with a space": (_hook(url="https://example.com/a b"), "webhooks[0].url"),
     "a webhook with a line end": (_hook(url="https://example.com/\r\nX: y"), "webhooks[0].url"),
+    "a webhook to a private address": (_hook(url="http://10.0.0.1/hook"), "webhooks[0].url"),
+    "a webhook to a private address in disguise": (_hook(url="http://0x0a.1/hook"), "webhooks[0].url"),
+    "a webhook to the metadata of a cloud": (_hook(url="http://169.254.169.254/latest"), "webhooks[0].url"),
+    "a webhook to an IPv6 loopback": (_hook(url="http://[::1]/hook"), "webhooks[0].url"),
+    "a webhook to a private address behind NAT64": (_hook(url="http://[64:ff9b::a00:1]/hook"), "webhooks[0].url"),
+    "a webhook to a port of another service": (_hook(url="http://example.com:22/hook"), "webhooks[0].url"),
+    "a webhook to no host name": (_hook(url="http://a..b/hook"), "webhooks[0].url"),
+    "a webhook that forges our header": (
+        _hook(headers={"Webhook-Signature": "v1,x"}),
+        "webhooks[0].headers['Webhook-Signature']",
+    ),
     "an over-long webhook": (_hook(url="https://example.com/" + "x" * 2_048), "webhooks[0].url"),
     "a webhook for an unknown status": (_hook(statuses=[99]), "webhooks[0].statuses"),
     "a webhook for no status": (_hook(statuses=[0]), "webhooks[0].statuses"),
@@ -411,22 +420,6 @@ def test_an_unknown_task_is_not_found(grpc_stub: Any) -> None:
         problem = _refusal(call)
         assert problem.code is grpc.StatusCode.NOT_FOUND
         assert (problem.domain, problem.reason) == ("taskcast", "TASK_NOT_FOUND")
-
-
-NOT_SERVED: dict[str, Any] = {
-    "ListWebhookDeliveries": admin_service_pb2.ListWebhookDeliveriesRequest(),
-    "RedeliverWebhook": admin_service_pb2.RedeliverWebhookRequest(),
-}
-
-
-@pytest.mark.parametrize("method", NOT_SERVED)
-def test_a_method_that_is_not_served_yet_says_so(grpc_stub: Any, grpc_channel: grpc.Channel, method: str) -> None:
-    admin = admin_service_pb2_grpc.AdminServiceStub(grpc_channel)
-    stub = grpc_stub if hasattr(grpc_stub, method) else admin
-    problem = _refusal(lambda: getattr(stub, method)(NOT_SERVED[method], timeout=10))
-    assert problem.code is grpc.StatusCode.UNIMPLEMENTED
-    assert (problem.domain, problem.reason) == ("taskcast", "NOT_IMPLEMENTED")
-    assert method in problem.message
 
 
 def _field(number: int, body: bytes) -> bytes:

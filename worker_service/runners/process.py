@@ -103,8 +103,7 @@ class ProcessRunner:
             ended = await child.group.until(running, tell=tell, grace=self._kill_grace)
         except BaseException:
             # It is dead, or has said what nobody understands.
-            self._all.discard(child)
-            await child.group.abandon()
+            self._discard(child)
             raise
         self._put_back(child)
         return ended
@@ -123,8 +122,7 @@ class ProcessRunner:
             # The path as it is now: the modules may have been found through it.
             await child.open(self._opening | {"path": sys.path})
         except BaseException:
-            self._all.discard(child)
-            await group.abandon()
+            self._discard(child)
             raise
         return child
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from shared.domain.task import EventType
 from shared.domain.webhooks import Answer, Failure, endpoint_of, give_up, judge
 from shared.failpoints import failpoint
+from shared.metrics import WEBHOOK_TRIES, WEBHOOK_TRY_SECONDS
 from worker_service.webhooks.hosts import HostBusyError
 from worker_service.webhooks.message import body_of, signed
 
@@ -90,6 +91,9 @@ class Courier:
             whole = await self._record.read(task.id, payload=False)
             event = replace(event, result=whole.result if whole else None)
         now = self._clock.now()
-        answer = await self._sender.send(signed(hook, delivery.key.id, body_of(event), secrets, now), now)
+        message = signed(hook, delivery.key.id, body_of(event), secrets, now)
+        with WEBHOOK_TRY_SECONDS.time():
+            answer = await self._sender.send(message, now)
         failpoint("webhook.sent")
+        WEBHOOK_TRIES.labels("accepted" if answer.failure is None else answer.failure.name.lower()).inc()
         return answer

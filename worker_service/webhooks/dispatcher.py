@@ -15,6 +15,7 @@ import structlog
 from shared.domain.identity import PARTITION_NAMES
 from shared.domain.task import EventType
 from shared.domain.webhooks import DeliveryKey, DeliveryState, Failure, WebhookDelivery, endpoints_of, give_up, wants
+from shared.metrics import WEBHOOK_BACKLOG_AGE, WEBHOOK_GIVEN_UP, WEBHOOK_LANES
 from shared.ports import StoreFullError, StoreUnavailableError
 from worker_service.webhooks.courier import NotNowError
 
@@ -71,8 +72,10 @@ class Dispatcher:
         """One round: take up what is due in this process's share of the partitions."""
         members = await self._record.enrol(GROUP, self._name, ttl=MEMBER_TTL)
         share = PARTITION_NAMES[members.index(self._name) :: len(members)]
-        due = await self._deliveries.due(share, until=self._clock.now(), limit=MOST_DUE)
-        self.take_up(lane for lane, _ in sorted(due, key=lambda entry: entry[1]))
+        now = self._clock.now()
+        due = sorted(await self._deliveries.due(share, until=now, limit=MOST_DUE), key=lambda entry: entry[1])
+        WEBHOOK_BACKLOG_AGE.set((now - due[0][1]) / 1_000 if due else 0)
+        self.take_up(lane for lane, _ in due)
 
     def take_up(self, lanes: Iterable[Lane]) -> None:
         """These may be due."""
@@ -82,6 +85,7 @@ class Dispatcher:
             if lane not in self._lanes:
                 job = asyncio.create_task(self._serve(lane))
                 self._lanes[lane] = job
+                WEBHOOK_LANES.inc()
                 job.add_done_callback(partial(self._end, lane))
 
     async def close(self, grace: float) -> None:
@@ -96,6 +100,7 @@ class Dispatcher:
 
     def _end(self, lane: Lane, _: asyncio.Task[None]) -> None:
         del self._lanes[lane]
+        WEBHOOK_LANES.dec()
 
     async def _serve(self, lane: Lane) -> None:
         try:
@@ -114,7 +119,7 @@ class Dispatcher:
         return await self._deliveries.take(lane, now=now, until=now + self._hold, limit=MOST_EVENTS)
 
     async def _work_off(self, taken: TakenLane) -> bool:
-        """Send what was read of the lane, in order; whether there is more to read."""
+        """Send what was read of the lane, in order; whether to look at it again at once."""
         hook = endpoints_of(taken.task.spec, self._standing).get(taken.lane.endpoint)
         last = taken.events[-1].sequence if taken.events else taken.cursor
         more = len(taken.events) >= MOST_EVENTS
@@ -131,7 +136,8 @@ class Dispatcher:
             cursor = last if is_last else event.sequence
             after = await self._settle(taken, delivery, cursor=cursor, again_at=again_at, now=now)
             if after is None:
-                return False
+                # Either another has it, and then it is not due, or it begins again.
+                return True
             taken = after
         if not pending:
             now = self._clock.now()
@@ -154,6 +160,7 @@ class Dispatcher:
     ) -> TakenLane | None:
         given_up = delivery.state is DeliveryState.FAILED
         if given_up:
+            WEBHOOK_GIVEN_UP.inc()
             log.warning("webhook.given_up", delivery=delivery.key.id, tries=delivery.tries, error=delivery.last_error)
         # What was given up is to be seen, and sent again, for as long as a finished task is kept.
         keep = now + taken.task.spec.retention if given_up and taken.task.status.is_terminal else None

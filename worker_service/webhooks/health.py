@@ -21,6 +21,10 @@ MOST_ENDPOINTS = 10_000
 """Beyond so many the one that was longest without a webhook is forgotten here: its breaker starts closed again."""
 
 WELL = EndpointHealth()
+
+REMEMBERED: Millis = 86_400_000
+"""An endpoint's failures are forgotten so long after it could have been disabled for the last of them."""
+
 NOT_ITS_FAULT = frozenset({Failure.UNSIGNED, Failure.EVENT_LOST, Failure.UNKNOWN_ENDPOINT})
 
 
@@ -51,7 +55,8 @@ class Health:
     async def admit(self, tenant: str, endpoint: str, now: Millis) -> Admission:
         """Whether a try may go to the endpoint. If it may, `note` must follow. Raises StoreUnavailableError."""
         known = self._known(tenant, endpoint)
-        if known.known_until <= now:
+        # Somebody may have enabled it a moment ago, and then it is to be sent to at once.
+        if known.known_until <= now or known.health.disabled(now, self._disable_after) is not None:
             known.health = await self._deliveries.endpoint_health(tenant, endpoint)
             known.known_until = now + KNOWN_FOR
         if (disabled := known.health.disabled(now, self._disable_after)) is not None:
@@ -72,7 +77,8 @@ class Health:
             return
         known.breaker = after_failure(known.breaker, now, self._terms, asked=answer.retry_after or 0)
         gone = answer.failure is Failure.GONE
-        await self._deliveries.endpoint_failed(tenant, endpoint, now=now, gone=gone, ttl=self._disable_after)
+        ttl = self._disable_after + REMEMBERED
+        await self._deliveries.endpoint_failed(tenant, endpoint, now=now, gone=gone, ttl=ttl)
         since = now if known.health.failing_since is None else known.health.failing_since
         known.health = EndpointHealth(since, gone=gone or known.health.gone)
 

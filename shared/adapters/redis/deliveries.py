@@ -70,6 +70,7 @@ class RedisDeliveries:
             lane=lane,
             task=task_of(asked, life, timers),
             cursor=int(cursor),
+            again=int(known.get(f"again/{lane.endpoint}".encode(), 0)),
             events=tuple(events),
             known={
                 key.sequence: decode_delivery(key, known[field])
@@ -120,6 +121,7 @@ class RedisDeliveries:
                 member_of(task.id),
                 "" if keep_until is None else keep_until,
                 *written,
+                taken.again,
             ),
         )
         return replace(taken, cursor=cursor) if settled else None
@@ -142,6 +144,15 @@ class RedisDeliveries:
         """See `shared.webhook_ports.Deliveries.read`."""
         replies = await self._store.call_all(("HGET", self._layout.hooks(key.task_id), _field(key)) for key in keys)
         return [None if body is None else decode_delivery(key, body) for key, body in zip(keys, replies, strict=True)]
+
+    async def of_task(self, task_id: str) -> list[WebhookDelivery]:
+        """See `shared.webhook_ports.Deliveries.of_task`."""
+        reply = await self._store.call("HGETALL", self._layout.hooks(task_id))
+        # RESP3 gives a mapping, RESP2 names and values in turn.
+        fields = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
+        return [
+            decode_delivery(_key_of(member_of(task_id) + field), body) for field, body in fields if field[:1].isdigit()
+        ]
 
     async def deliver_again(self, tenant: str, delivery: WebhookDelivery, now: Millis) -> bool:
         """See `shared.webhook_ports.Deliveries.deliver_again`."""

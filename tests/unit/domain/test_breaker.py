@@ -49,6 +49,10 @@ def test_a_probe_that_fails_opens_it_for_twice_as_long_up_to_a_limit() -> None:
     assert pauses == [1_000, 2_000, 4_000, 8_000, 8_000, 8_000]
 
 
+def test_tries_that_were_under_way_when_it_opened_do_not_keep_it_open_for_longer() -> None:
+    assert admit(failed(10), NOW, TERMS)[1] == NOW + 1_000
+
+
 def test_one_request_for_patience_is_honoured_at_once() -> None:
     breaker = after_failure(CLOSED, NOW, TERMS, asked=700)
     assert admit(breaker, NOW + 699, TERMS)[1] == NOW + 700

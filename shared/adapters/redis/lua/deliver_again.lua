@@ -2,7 +2,8 @@
 --
 -- KEYS[1]  sorted set, the lanes of the partition by the time at which they are to be looked at
 -- KEYS[2]  hash, the task
--- KEYS[3]  hash, its deliveries     at/<endpoint> = the cursor; <sequence>/<endpoint> = a delivery
+-- KEYS[3]  hash, its deliveries     at/<endpoint> = the cursor; again/<endpoint> = how often deliveries were asked for
+--          again; <sequence>/<endpoint> = a delivery
 -- KEYS[4]  sorted set, the index of the tenant's deliveries: score = state * span + time of the event
 -- ARGV[1]  the member that stands for the lane
 -- ARGV[2]  the endpoint
@@ -24,5 +25,6 @@ redis.call('HSET', KEYS[3], ARGV[4] .. '/' .. ARGV[2], ARGV[5])
 if tonumber(redis.call('HGET', KEYS[3], 'at/' .. ARGV[2]) or 0) >= tonumber(ARGV[4]) then
   redis.call('HSET', KEYS[3], 'at/' .. ARGV[2], tonumber(ARGV[4]) - 1)
 end
+redis.call('HINCRBY', KEYS[3], 'again/' .. ARGV[2], 1)
 redis.call('ZADD', KEYS[1], ARGV[3], ARGV[1])
 return 1

@@ -2,7 +2,8 @@
 --
 -- KEYS[1]  sorted set, the lanes of the partition by the time at which they are to be looked at
 -- KEYS[2]  hash, the task
--- KEYS[3]  hash, its deliveries     at/<endpoint> = the cursor; <sequence>/<endpoint> = a delivery
+-- KEYS[3]  hash, its deliveries     at/<endpoint> = the cursor; again/<endpoint> = how often deliveries were asked for
+--          again; <sequence>/<endpoint> = a delivery
 -- KEYS[4]  sorted set, terminal tasks by the time until which they are kept
 -- KEYS[5]  sorted set, the index of the tenant's deliveries: score = state * span + time of the event
 -- ARGV[1]  the member that stands for the lane
@@ -19,16 +20,16 @@
 -- ARGV[12] the member that stands for the delivery
 -- ARGV[13] its score in the index as long as it is pending
 -- ARGV[14] its score from now on
+-- ARGV[15] how often deliveries had been asked for again when the caller read the lane
 --
--- Answers 1, or 0 if the cursor is elsewhere: then nothing is written.
+-- Answers 1, or 0 if the lane is not as the caller read it: then only the delivery is written, if it is pending.
 
 local at = redis.call('HGET', KEYS[3], 'at/' .. ARGV[2]) or '0'
-if at ~= ARGV[3] then
-  -- The client library sends again when a reply is lost.
-  if at == ARGV[4] and (ARGV[10] == '' or redis.call('HGET', KEYS[3], ARGV[10]) == ARGV[11]) then
-    return 1
-  end
-  return 0
+local again = redis.call('HGET', KEYS[3], 'again/' .. ARGV[2]) or '0'
+-- The client library sends again when a reply is lost.
+if at ~= ARGV[3] and at == ARGV[4] and again == ARGV[15]
+    and (ARGV[10] == '' or redis.call('HGET', KEYS[3], ARGV[10]) == ARGV[11]) then
+  return 1
 end
 
 if ARGV[10] ~= '' then
@@ -40,6 +41,13 @@ if ARGV[10] ~= '' then
       redis.call('HINCRBY', KEYS[2], 'undelivered', -1)
     end
   end
+end
+if again ~= ARGV[15] then
+  -- Something before the caller's new cursor may be pending again.
+  redis.call('ZADD', KEYS[1], 'XX', ARGV[7], ARGV[1])
+  return 0
+elseif at ~= ARGV[3] then
+  return 0
 end
 if ARGV[3] ~= ARGV[4] then
   redis.call('HSET', KEYS[3], 'at/' .. ARGV[2], ARGV[4])

@@ -3,7 +3,8 @@
 -- KEYS[1]  sorted set, the lanes of the partition by the time at which they are to be looked at
 -- KEYS[2]  hash, the task
 -- KEYS[3]  list, its event log
--- KEYS[4]  hash, its deliveries     at/<endpoint> = the cursor; <sequence>/<endpoint> = a delivery
+-- KEYS[4]  hash, its deliveries     at/<endpoint> = the cursor; again/<endpoint> = how often deliveries were asked for
+--          again; <sequence>/<endpoint> = a delivery
 -- ARGV[1]  the member that stands for the lane
 -- ARGV[2]  the endpoint
 -- ARGV[3]  now
