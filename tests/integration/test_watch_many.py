@@ -26,6 +26,7 @@ from tests.integration.watching import (
     lived,
     look_often,
     opened_world,
+    silent,
     straight,
     unreliable,
     until,
@@ -38,11 +39,6 @@ if TYPE_CHECKING:
     from shared.domain.commands import Command
 
 pytestmark = pytest.mark.integration
-
-
-def silent(_key: str, _body: bytes) -> None:
-    """A broadcast that reaches nobody."""
-
 
 FILTERS = {
     "all": TaskFilter(),
