@@ -157,8 +157,8 @@ def test_the_readme_lets_grpcurl_list_describe_submit_watch_cancel_and_get() -> 
 
 @pytest.mark.skipif(not HAS_WHEEL, reason="the grpcurl wheel is for Linux on x86-64")
 def test_the_transcripts_are_what_really_happens(address: str, user_folder: Path) -> None:
-    script = user_folder / "follow.py"
-    script.write_text(script.read_text(encoding="utf-8").replace(README_ADDRESS, address), encoding="utf-8")
+    for script in user_folder.glob("*.py"):
+        script.write_text(script.read_text(encoding="utf-8").replace(README_ADDRESS, address), encoding="utf-8")
     real_ids: dict[str, str] = {}
     for exchange in _exchanges():
         command = exchange.command.replace(README_ADDRESS, address)
