@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 CLIENTS = 32
 ROUNDS = 3
 BATCH = 1_000
-BATCH_ROUNDS = 5
+BATCHES = 3
+BATCH_ROUNDS = 4
 SETTLED_SECONDS = 1.6
 """A second after the confirmation of a dispatch it is noted: that is part of what a submit costs."""
 IDLE_SECONDS = 10.0
@@ -164,7 +165,7 @@ async def _submit(address: str, gateway: int, tasks: int) -> tuple[Measured, lis
 
 
 async def _batches(figures: dict[str, float], address: str, gateway: int) -> list[str]:
-    """A batch beside as many single submits, each with all that follows from it until the gateway is idle again."""
+    """Batches beside as many single submits, both with all that follows from it until the gateway is idle again."""
     singles: list[Measured] = []
     batches: list[Measured] = []
     ids: list[str] = []
@@ -172,13 +173,13 @@ async def _batches(figures: dict[str, float], address: str, gateway: int) -> lis
     for _ in range(BATCH_ROUNDS):
         async with Clients(address, CLIENTS) as clients:
             with measuring({"gateway": gateway}) as single:
-                ids += await clients.repeat(BATCH, lambda stub: submit(stub, NOOP), single)
+                ids += await clients.repeat(BATCHES * BATCH, lambda stub: submit(stub, NOOP), single)
                 await asyncio.sleep(SETTLED_SECONDS)
             with measuring({"gateway": gateway}) as batch:
-                response = await clients.stubs[0].BatchSubmitTasks(request)
+                responses = [await clients.stubs[0].BatchSubmitTasks(request) for _ in range(BATCHES)]
                 await asyncio.sleep(SETTLED_SECONDS)
-        batch.count = len(response.results)
-        ids += [result.task.id for result in response.results]
+        batch.count = BATCHES * BATCH
+        ids += [result.task.id for response in responses for result in response.results]
         singles.append(single)
         batches.append(batch)
     figures["submit alone, until noted, gateway us"] = statistics.median(r.micros("gateway") for r in singles)

@@ -12,7 +12,6 @@ import structlog
 from shared.codec import encode_dispatch
 from shared.domain.commands import ConfirmDispatch, PostponeDispatch
 from shared.domain.task import TaskStatus
-from shared.journal import Order
 from shared.metrics import UNDISPATCHED
 from shared.ports import BrokerUnavailableError, StoreFullError, StoreUnavailableError, TaskMessage
 
@@ -127,16 +126,7 @@ class Dispatcher:
         while self._confirmed and self._confirmed[0][0] <= before:
             batch = [self._confirmed.popleft()[1] for _ in range(min(CATCH_UP_BATCH, len(self._confirmed)))]
             try:
-                await self._note(batch)
+                await self._journal.retime_all(batch, ConfirmDispatch())
             except (StoreUnavailableError, StoreFullError) as error:
                 # Without the note a task's wake has it dispatched once more, which does no harm.
                 log.warning("dispatch.unnoted", tasks=len(batch), error=str(error))
-
-    async def _note(self, tasks: Sequence[Task]) -> None:
-        # A look at the sequence is cheaper than an append that is refused.
-        sequences = await self._record.read_sequences([task.id for task in tasks])
-        waiting = [task for task, sequence in zip(tasks, sequences, strict=True) if sequence == task.sequence]
-        noted = await self._journal.execute_all([Order(task.id, ConfirmDispatch(), task) for task in waiting])
-        for outcome in noted:
-            if isinstance(outcome, Exception):
-                raise outcome

@@ -14,7 +14,7 @@ from shared.ports import Appended, Change, Conflict, StoreFullError, StoreUnavai
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from shared.domain.commands import Command
+    from shared.domain.commands import Command, ConfirmDispatch, PostponeDispatch
     from shared.domain.decide import RefusalReason
     from shared.domain.task import Task, TaskEvent
     from shared.domain.webhooks import StandingEndpoint
@@ -122,6 +122,15 @@ class Journal:
             else:
                 outcomes[index] = answer
         return outcomes
+
+    async def retime_all(self, tasks: Sequence[Task], command: ConfirmDispatch | PostponeDispatch) -> None:
+        """Carry out on many tasks, as they were last seen, a command that makes no event; see `Record.retime`.
+
+        Raises StoreUnavailableError or StoreFullError.
+        """
+        now = self._clock.now()
+        verdicts = [(task, decide(task, command, now)) for task in tasks]
+        await self._record.retime([(task, v.timers) for task, v in verdicts if isinstance(v, Rescheduled)])
 
     async def _execute_again(self, order: Order, conflict: Conflict | None = None) -> Done | Refused | StoreError:
         """Decide an order once more, on the task as it is now."""

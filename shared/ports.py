@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from shared.domain.filters import TaskFilter
-    from shared.domain.task import Millis, Task, TaskEvent, TaskPriority
+    from shared.domain.task import Millis, Task, TaskEvent, TaskPriority, Timers
 
 
 class StoreUnavailableError(Exception):
@@ -94,6 +94,13 @@ class Record(Protocol):
 
     async def append_all(self, changes: Sequence[Change]) -> list[Appended | Conflict | StoreError]:
         """Each of the changes by itself, in order, in one exchange: what `append` would answer or raise for it."""
+        ...
+
+    async def retime(self, tasks: Sequence[tuple[Task, Timers]]) -> None:
+        """Give each task these timers, and the wake that follows from them, if nothing has happened to it since.
+
+        A task that is not at the sequence that it has here is left as it is: its timers are out of date.
+        """
         ...
 
     async def read(self, task_id: str, *, payload: bool = True, result: bool = True) -> Task | None:

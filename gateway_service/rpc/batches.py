@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gateway_service.use_cases.get_task import GetTask
     from gateway_service.use_cases.submit_task import SubmitTask
 
-SLICE = 125
+SLICE = 200
 """Items that are worked on in one go: other calls get their turn in between, and the record is not held up."""
 
 ANSWER_BYTES = 7 << 19

@@ -22,6 +22,25 @@ DISPATCH_PAYLOAD_BYTES = 64 << 10
 """A larger payload is left out of the task message; the worker reads it with the claim."""
 
 
+def _varint(number: int) -> bytes:
+    """A number of 0 or more in protobuf's wire format."""
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+def _tag(field: str) -> bytes:
+    """What precedes the length of a message that stands in this field of a Task."""
+    return _varint(task_pb2.Task.DESCRIPTOR.fields_by_name[field].number << 3 | 2)
+
+
+_PAYLOAD_TAG = _tag("payload")
+_RESULT_TAG = _tag("result")
+
+
 def encode_asked(task: Task) -> bytes:
     """The piece of the stored task that never changes, without the payload."""
     message = task_pb2.Task()
@@ -38,18 +57,12 @@ def encode_life(task: Task) -> bytes:
 
 def encode_payload(payload: bytes) -> bytes:
     """An encoded Value as the payload piece of the stored task."""
-    message = task_pb2.Task()
-    message.payload.MergeFromString(payload)
-    message.payload.SetInParent()
-    return message.SerializeToString()
+    return _PAYLOAD_TAG + _varint(len(payload)) + payload
 
 
 def encode_result(result: bytes) -> bytes:
     """An encoded Value as the result piece of the stored task."""
-    message = task_pb2.Task()
-    message.result.MergeFromString(result)
-    message.result.SetInParent()
-    return message.SerializeToString()
+    return _RESULT_TAG + _varint(len(result)) + result
 
 
 def decode_task(pieces: Iterable[bytes], timers: Timers) -> Task:
@@ -65,8 +78,10 @@ def decode_payload(piece: bytes | None) -> bytes:
 def encode_dispatch(task: Task) -> bytes:
     """The message that puts a task before the workers: the task, with its payload unless that is large."""
     payload = task.spec.payload
-    small = payload is not None and len(payload) <= DISPATCH_PAYLOAD_BYTES
-    return task_to_proto(task, payload=small, result=False).SerializeToString()
+    message = task_to_proto(task, payload=False, result=False).SerializeToString()
+    if payload is None or len(payload) > DISPATCH_PAYLOAD_BYTES:
+        return message
+    return message + encode_payload(payload)
 
 
 def decode_dispatch(body: bytes) -> Task:

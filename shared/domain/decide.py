@@ -105,14 +105,18 @@ def dispatch_due(task: Task, now: Millis) -> bool:
     return task.status is TaskStatus.WAITING and task.timers.dispatch_at <= now
 
 
-def next_wake(task: Task) -> Millis | None:
-    """When somebody must look at the task again, whatever the reason; None once it is terminal."""
+def next_wake(task: Task, timers: Timers | None = None) -> Millis | None:
+    """When somebody must look at the task again, whatever the reason; None once it is terminal.
+
+    `timers` stand in for the task's own.
+    """
     if task.status.is_terminal:
         return None
+    timers = timers or task.timers
     if task.status is TaskStatus.WAITING:
-        times = (task.timers.dispatch_at, task.deadline)
+        times = (timers.dispatch_at, task.deadline)
     else:
-        times = (task.timers.lease_expires, _earlier(task.attempt_deadline, task.deadline))
+        times = (timers.lease_expires, _earlier(task.attempt_deadline, task.deadline))
     return _earlier(*times)
 
 

@@ -16,7 +16,7 @@ from shared.domain.commands import (
     Wake,
 )
 from shared.domain.decide import next_wake
-from shared.domain.task import RetryPolicy, TaskStatus
+from shared.domain.task import RetryPolicy, TaskStatus, Timers
 from shared.ports import Conflict
 from tests.contract.changes import (
     CLAIM,
@@ -69,6 +69,29 @@ async def test_a_refused_change_leaves_the_wake_alone(record: RedisRecord) -> No
     old = submission(task.id).task
     assert isinstance(await record.append(change(old, Cancel())), Conflict)
     assert await record.due([task.id[-2:]], until=2 * NOW, limit=10) == [(task.id, NOW + LEASE)]
+
+
+async def test_tasks_are_given_other_timers_unless_something_has_happened_to_them(record: RedisRecord) -> None:
+    partition = "a8"
+    waiting = await appended(record, submission(new_task_id(partition)))
+    claimed_since = await appended(record, submission(new_task_id(partition)))
+    running = await appended(record, change(claimed_since, CLAIM))
+    absent = replace(waiting, id=new_task_id(partition))
+    timers = Timers(dispatch_at=NOW + 77_000, dispatches=3)
+
+    await record.retime([(waiting, timers), (claimed_since, timers), (absent, timers)])
+    await record.retime([])
+
+    wakes = await record.due([partition], until=2 * NOW, limit=10)
+    assert sorted(wakes) == sorted([(waiting.id, NOW + 77_000), (running.id, NOW + LEASE)])
+    read = await record.read(waiting.id)
+    assert read == waiting
+    assert read is not None
+    assert read.timers == timers
+    now = await record.read(running.id)
+    assert now is not None
+    assert now.timers == running.timers
+    assert await record.read(absent.id) is None
 
 
 async def test_what_is_due_comes_earliest_first_up_to_the_limit_of_each_partition(record: RedisRecord) -> None:

@@ -40,9 +40,10 @@ def other_http(standing_stack: Stack) -> HttpClient:
 def test_a_task_is_listed_as_soon_as_its_submit_is_answered_newest_first(
     http: HttpClient, other_http: HttpClient
 ) -> None:
+    # A queue of its own: a page that looks for labels among more tasks than it may read has another behind it.
     run = secrets.token_hex(4)
-    submitted = [submit(http, payload=number, labels={"run": run}) for number in range(5)]
-    page = other_http.get(f"/tasks?label=run={run}").json
+    submitted = [submit(http, payload=number, queue=f"q-{run}", labels={"run": run}) for number in range(5)]
+    page = other_http.get(f"/tasks?queue=q-{run}&label=run={run}").json
     assert ids(page) == submitted[::-1]
     assert "nextPageToken" not in page
     assert all("payload" not in task and "result" not in task for task in page["tasks"])

@@ -8,7 +8,6 @@ It is written on the connection itself: the client's own pipeline object costs t
 from __future__ import annotations
 
 import asyncio
-import math
 from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from redis.asyncio import BlockingConnectionPool
-    from redis.asyncio.connection import AbstractConnection
 
 MOST_IN_FLIGHT = 2
 """Pipelines under way at once. More would be smaller ones; with one, a call could wait two round trips."""
@@ -135,20 +133,15 @@ class CallBatcher:
         connection = await self._pool.get_connection()
         try:
             await connection.send_packed_command(commands, check_health=False)
-            return [await _read(connection) for _ in commands]
+            # The connection's own method prepares for each reply what to say of a failure, and takes thrice as long.
+            parser = connection._parser  # noqa: SLF001
+            return [await parser.read_response() for _ in commands]
         except BaseException:
             # Replies that nobody reads any more must not meet the next commands.
             await connection.disconnect(nowait=True)
             raise
         finally:
             await self._pool.release(connection)
-
-
-async def _read(connection: AbstractConnection) -> Any:
-    try:
-        return await connection.read_response(timeout=math.inf)
-    except exceptions.ResponseError as error:
-        return error
 
 
 def _translated(reply: Any) -> Any:

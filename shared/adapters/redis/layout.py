@@ -51,6 +51,14 @@ class Entry(NamedTuple):
     ttl: Millis | None = None
     suffix: str = ""
 
+    def argument(self) -> str | int:
+        """The entry, its key aside, as `append.lua` takes it."""
+        score = "" if self.score is None else self.score
+        if self.floor is None and self.ttl is None and not self.suffix:
+            return score
+        floor, ttl = ("" if part is None else part for part in (self.floor, self.ttl))
+        return f"{score} {floor} {ttl} {self.suffix}"
+
 
 def member_of(task_id: str) -> bytes:
     """A task's id as sorted sets hold it. Its order is that of the text."""

@@ -10,6 +10,7 @@ from shared.adapters.redis.deliveries import RedisDeliveries
 from shared.adapters.redis.layout import Layout, entries, index_score, member_of, task_id_of, trace_of
 from shared.adapters.redis.store import RedisStore, Script
 from shared.adapters.redis.stored import entry_of, event_of, pairs, task_of, timers_text
+from shared.domain.decide import next_wake
 from shared.domain.identity import partition_of
 from shared.domain.task import TaskPriority
 from shared.domain.webhooks import DeliveryState
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from shared.adapters.redis.store import Argument, Run
-    from shared.domain.task import Millis, Task, TaskEvent
+    from shared.domain.task import Millis, Task, TaskEvent, Timers
     from shared.ports import Change, StoreError
 
 _APPEND = Script("append")
 _EVENTS = Script("events")
 _FORGET = Script("forget")
+_RETIME = Script("retime")
 
 UNDELIVERED_LOOK: Millis = 60_000
 """A finished task that is kept for its webhooks only is looked at again after so long."""
@@ -74,6 +76,16 @@ class RedisRecord:
         """See `shared.ports.Record.append_all`."""
         replies = await self._evaluate([self._appending(change) for change in changes])
         return [_appended(change, reply) for change, reply in zip(changes, replies, strict=True)]
+
+    async def retime(self, tasks: Sequence[tuple[Task, Timers]]) -> None:
+        """See `shared.ports.Record.retime`."""
+        runs: list[Run] = []
+        for task, timers in tasks:
+            wake = next_wake(task, timers)
+            if wake is not None:
+                keys = (self._layout.task(task.id), self._layout.wakes(partition_of(task.id)))
+                runs.append((keys, (task.sequence, timers_text(timers), member_of(task.id), wake)))
+        await self._store.run_all(_RETIME, runs)
 
     async def read(self, task_id: str, *, payload: bool = True, result: bool = True) -> Task | None:
         """See `shared.ports.Record.read`."""
@@ -190,9 +202,6 @@ class RedisRecord:
             fields += ["result", codec.encode_result(task.result)]
         shelf = self._layout.shelf(task)
         standing = entries(task, change.events, shelf)
-        places: list[Argument] = []
-        for entry in standing:
-            places += ("" if part is None else part for part in entry[1:])
         keys = (
             self._layout.task(task.id),
             self._layout.log(task.id),
@@ -210,7 +219,7 @@ class RedisRecord:
             len(standing),
             self._log_limit,
             *(entry_of(event) for event in change.events),
-            *places,
+            *(entry.argument() for entry in standing),
             *_due(change),
             *fields,
         )

@@ -14,6 +14,7 @@ from shared.codec import decode_event
 from shared.domain.commands import (
     Cancel,
     Claim,
+    ConfirmDispatch,
     HandBack,
     RenewLease,
     ReportProgress,
@@ -123,6 +124,24 @@ async def test_many_orders_are_carried_out_each_by_itself(corner: Corner) -> Non
     cancelled = [decode_event(body).task_id for _, body in corner.heard]
     assert sorted(cancelled) == sorted([ids[0], ids[1], ids[3]])
     assert await corner.journal.execute_all([]) == []
+
+
+async def test_a_confirmation_is_noted_only_where_the_task_still_waits(corner: Corner) -> None:
+    waits = await corner.submitted()
+    other = f"{TASK_ID[:-2]}00"
+    done = await corner.journal.create(other, Submit(task_id=other, tenant="acme", spec=SPEC))
+    assert isinstance(done, Done)
+    await corner.journal.execute(other, CLAIM)
+    corner.heard.clear()
+    await corner.journal.retime_all([waits, done.task], ConfirmDispatch())
+
+    noted, running = await corner.record.read_many([waits.id, other], payload=True)
+    assert noted == waits
+    assert noted is not None
+    assert noted.timers.dispatches == 1
+    assert running is not None
+    assert (running.status, running.timers.dispatches) == (TaskStatus.PROCESSING, 0)
+    assert corner.heard == [], "it is no event"
 
 
 async def test_a_command_on_no_task_is_refused(corner: Corner) -> None:

@@ -16,10 +16,10 @@
 -- ARGV[6]  m, the number of sorted sets
 -- ARGV[7]  of how many events the log's unbroken end consists at most
 -- ARGV[8 .. 7+n]  the events
--- ARGV[8+n .. 7+n+4m]  for each sorted set the task's score, or '' to take it out; the score below which whatever
---          stands there is dropped, or ''; the milliseconds after which the set goes, or '' to leave that alone; and
---          what is put behind the member
--- ARGV[8+n+4m]     d, the number of webhook deliveries; with any, two more arguments follow here: the time at which
+-- ARGV[8+n .. 7+n+m]  for each sorted set the task's score, or '' to take it out. Behind it may stand, after a blank
+--          each: the score below which whatever stands there is dropped, or nothing; the milliseconds after which the
+--          set goes, or nothing to leave that alone; and what is put behind the member
+-- ARGV[8+n+m]      d, the number of webhook deliveries; with any, two more arguments follow here: the time at which
 --          they are due, and their score in the index; then each as <sequence>/<endpoint>
 -- and then         hash fields to set, name and value in turn
 --
@@ -77,8 +77,11 @@ end
 
 local at = 8 + count
 for i = 1, sets do
-  local key, score, floor, ttl = KEYS[5 + i], ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  local member = ARGV[2] .. ARGV[at + 3]
+  local key, score, floor, ttl, suffix = KEYS[5 + i], ARGV[at], '', '', ''
+  if string.find(score, ' ', 1, true) then
+    score, floor, ttl, suffix = string.match(score, '^(%S*) (%S*) (%S*) (.*)$')
+  end
+  local member = ARGV[2] .. suffix
   if score == '' then
     redis.call('ZREM', key, member)
   else
@@ -90,7 +93,7 @@ for i = 1, sets do
   if ttl ~= '' then
     redis.call('PEXPIRE', key, ttl)
   end
-  at = at + 4
+  at = at + 1
 end
 if expected == 0 then
   redis.call('SADD', KEYS[3], ARGV[3])
