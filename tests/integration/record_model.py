@@ -74,7 +74,7 @@ class Model:
         self.expired: set[tuple[str, str]] = set()
         self._log_limit = log_limit
         self._changed: dict[tuple[str, str], dict[str, Millis]] = defaultdict(dict)
-        self._ended: dict[str, list[tuple[str, Millis]]] = defaultdict(list)
+        self._ended: dict[str, dict[tuple[str, str], Millis]] = defaultdict(dict)
 
     # --- Changes ------------------------------------------------------------------------------------------------------
 
@@ -110,8 +110,9 @@ class Model:
                 del changed[task_id]
         if task.status in TERMINAL:
             ended = self._ended[task.id[-2:]]
-            ended[:] = [(queue, time) for queue, time in ended if time >= task.update_time - MINUTE]
-            ended.append((task.spec.queue, task.update_time))
+            for old in [key for key, time in ended.items() if time < task.update_time - MINUTE]:
+                del ended[old]
+            ended[task.id, task.spec.queue] = task.update_time
 
     def forget(self, partition: str, limit: int) -> int:
         """Remove what was kept long enough, the oldest first."""
@@ -161,7 +162,9 @@ class Model:
     def queues(self) -> list[QueueCounts]:
         """The counts of every queue that has a task which is not terminal, or had one end within a minute."""
         alive = [kept.task for kept in self.kept.values() if kept.task.status not in TERMINAL]
-        ended = [queue for ends in self._ended.values() for queue, time in ends if time >= self.now - MINUTE]
+        ended = [
+            queue for ends in self._ended.values() for (_, queue), time in ends.items() if time >= self.now - MINUTE
+        ]
         return [
             self._counts(name, [task for task in alive if task.spec.queue == name], ended.count(name))
             for name in sorted({task.spec.queue for task in alive} | set(ended))

@@ -12,7 +12,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
@@ -37,7 +37,7 @@ from shared.domain.task import AttemptTerms, RetryPolicy, TaskError, TaskPriorit
 from shared.journal import Done, Journal
 from shared.json_values import encode_json
 from tests.contract.changes import shown
-from tests.integration.record_model import TERMINAL, Model, kept_until
+from tests.integration.record_model import TERMINAL, Model, kept_until, may_run_from, wake_of
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -64,6 +64,7 @@ PAST_REPEATS = 5
 
 ids = st.sampled_from(TASK_IDS)
 leases = st.sampled_from([500, 5_000])
+early = st.sampled_from([0, 0, 1, 700, 1_000, 1_001])
 # A word of an attempt names the running one most of the time.
 offsets = st.sampled_from([0, 0, 0, 0, -1, 1])
 specs = st.builds(
@@ -90,6 +91,13 @@ words = st.sampled_from(
         lambda attempt, lease: Retry(attempt=attempt, error=ERROR, after=lease),
         lambda attempt, _: HandBack(attempt=attempt),
     ]
+)
+COMMANDS = (
+    lambda attempt, lease: Claim(worker="another", terms=TERMS, lease=lease, attempt=attempt),
+    lambda _attempt, _lease: Cancel(),
+    lambda _attempt, _lease: Wake(),
+    lambda _attempt, _lease: ConfirmDispatch(),
+    lambda _attempt, _lease: PostponeDispatch(),
 )
 FILTERS = (
     TaskFilter(),
@@ -164,58 +172,80 @@ class RecordAndModel(RuleBasedStateMachine):
         if not isinstance(outcome, Done):
             assert outcome.fingerprint == self.model.kept[task_id].fingerprint
 
-    @rule(task_id=ids, lease=leases, offset=offsets, stale=st.booleans(), want_payload=st.booleans())
-    def claim(self, task_id: str, lease: Millis, offset: int, stale: bool, want_payload: bool) -> None:
+    @rule(task_id=ids, spec=specs, early=early, lease=leases, offset=offsets, stale=st.booleans(), whole=st.booleans())
+    def claim(
+        self, *, task_id: str, spec: TaskSpec, early: Millis, lease: Millis, offset: int, stale: bool, whole: bool
+    ) -> None:
+        self._have_unfinished(task_id, spec)
+        self._wait_until(may_run_from(self._task(task_id)) - early)
         attempt = self._attempt(task_id) + 1 + offset
         command = Claim(worker="worker", terms=TERMS, lease=lease, attempt=attempt)
-        outcome = self._carry_out(task_id, command, stale=stale, want_payload=want_payload)
-        if isinstance(outcome, Done) and want_payload:
-            assert outcome.task.spec.payload == (self.model.kept[task_id].task.spec.payload or b"")
+        outcome = self._carry_out(task_id, command, stale=stale, want_payload=whole)
+        if isinstance(outcome, Done) and whole:
+            assert outcome.task.spec.payload == (self._task(task_id).spec.payload or b"")
 
-    @rule(task_id=ids, word=words, lease=leases, offset=offsets, stale=st.booleans())
-    def say(self, task_id: str, word: Any, lease: Millis, offset: int, stale: bool) -> None:
+    @rule(task_id=ids, spec=specs, word=words, lease=leases, offset=offsets, stale=st.booleans())
+    def say(self, *, task_id: str, spec: TaskSpec, word: Any, lease: Millis, offset: int, stale: bool) -> None:
+        self._have_running(task_id, spec)
         self._carry_out(task_id, word(self._attempt(task_id) + offset, lease), stale=stale)
 
-    @rule(task_id=ids, times=st.integers(2, 6), at_once=st.booleans(), last=st.sampled_from([None, *range(2, 8)]))
-    def report_often(self, task_id: str, times: int, at_once: bool, last: int | None) -> None:
+    @rule(
+        task_id=ids,
+        spec=specs,
+        times=st.integers(2, 6),
+        at_once=st.booleans(),
+        ends=st.sampled_from([False, False, True]),
+    )
+    def report_often(self, task_id: str, spec: TaskSpec, times: int, at_once: bool, ends: bool) -> None:
+        self._have_running(task_id, spec)
         attempt = self._attempt(task_id)
-        reports: list[Command] = [
+        commands: list[Command] = [
             ReportProgress(attempt=attempt, progress=TaskProgress(completed=number), lease=5_000)
             for number in range(times)
         ]
-        if last is not None:
-            reports.append(Succeed(attempt=attempt, result=RESULT))
-        for commands in [reports] if at_once and times <= LOG_LIMIT // 2 else [[report] for report in reports]:
-            self._carry_out(task_id, *commands)
+        if ends:
+            commands.append(Succeed(attempt=attempt, result=RESULT))
+        # An append must fit into the half of a log that is never thinned, as each does outside of this test.
+        for together in [commands] if at_once and len(commands) <= LOG_LIMIT // 2 else [[each] for each in commands]:
+            self._carry_out(task_id, *together)
 
-    @rule(task_id=ids, reason=st.sampled_from(["", "no longer"]), stale=st.booleans())
-    def cancel(self, task_id: str, reason: str, stale: bool) -> None:
+    @rule(task_id=ids, spec=specs, reason=st.sampled_from(["", "no longer"]), stale=st.booleans())
+    def cancel(self, task_id: str, spec: TaskSpec, reason: str, stale: bool) -> None:
+        self._have_unfinished(task_id, spec)
         self._carry_out(task_id, Cancel(reason=reason), stale=stale)
 
-    @rule(task_id=ids, stale=st.booleans())
-    def wake(self, task_id: str, stale: bool) -> None:
+    @rule(task_id=ids, spec=specs, confirmed=st.booleans(), stale=st.booleans())
+    def note_dispatch(self, task_id: str, spec: TaskSpec, confirmed: bool, stale: bool) -> None:
+        self._have_unfinished(task_id, spec)
+        self._carry_out(task_id, ConfirmDispatch() if confirmed else PostponeDispatch(), stale=stale)
+
+    @rule(task_id=ids, spec=specs, early=early, runs=st.booleans(), stale=st.booleans())
+    def wake(self, task_id: str, spec: TaskSpec, early: Millis, runs: bool, stale: bool) -> None:
+        if runs:
+            self._have_running(task_id, spec)
+        else:
+            self._have_unfinished(task_id, spec)
+        self._wait_until(wake_of(self._task(task_id)) - early)
         self._carry_out(task_id, Wake(), stale=stale)
 
-    @rule(task_id=ids, confirmed=st.booleans(), stale=st.booleans())
-    def note_dispatch(self, task_id: str, confirmed: bool, stale: bool) -> None:
-        self._carry_out(task_id, ConfirmDispatch() if confirmed else PostponeDispatch(), stale=stale)
+    @rule(task_id=ids, word=words | st.sampled_from(COMMANDS), lease=leases, offset=offsets, stale=st.booleans())
+    def say_anything_to_whatever_there_is(
+        self, task_id: str, word: Any, lease: Millis, offset: int, stale: bool
+    ) -> None:
+        self._carry_out(task_id, word(self._attempt(task_id) + offset, lease), stale=stale)
 
     # --- Everything else that happens -----------------------------------------------------------------------------
 
-    @rule(move=st.sampled_from([1, 200, 400, 600, 1_000, 3_000, 9_000, 15_000, 70_000, 400_000, -100]))
+    @rule(move=st.sampled_from([1, 200, 600, 1_000, 3_000, 9_000, 15_000, 70_000, 400_000, -100]))
     def time_passes(self, move: Millis) -> None:
         self.model.now += move
 
-    @rule(task_id=ids, early=st.sampled_from([0, 0, 1]))
-    def time_passes_to_what_is_due(self, task_id: str, early: Millis) -> None:
+    @rule(task_id=ids, early=early, limit=st.sampled_from([1, 10]))
+    def sweep_when_a_task_expires(self, task_id: str, early: Millis, limit: int) -> None:
         kept = self.model.kept.get(task_id)
-        if kept is None:
-            return
-        ended = kept.task.status in TERMINAL
-        due = kept_until(kept.task) if ended else self.model.wakes()[task_id]
-        self.model.now = max(self.model.now, due - early)
-        if not ended and self.model.now - START < FOREVER:
-            self._carry_out(task_id, Wake())
+        if kept is not None and kept.task.status in TERMINAL:
+            self._wait_until(kept_until(kept.task) - early)
+        self.sweep(limit)
 
     @rule(limit=st.sampled_from([1, 10]))
     def sweep(self, limit: int) -> None:
@@ -304,9 +334,33 @@ class RecordAndModel(RuleBasedStateMachine):
     def _run(self, call: Coroutine[Any, Any, T]) -> T:
         return self._loop.run_until_complete(call)
 
+    def _task(self, task_id: str) -> Task:
+        return self.model.kept[task_id].task
+
     def _attempt(self, task_id: str) -> int:
         kept = self.model.kept.get(task_id)
         return kept.task.attempt if kept else 0
+
+    def _wait_until(self, time: Millis) -> None:
+        self.model.now = max(self.model.now, time)
+
+    def _have_unfinished(self, task_id: str, spec: TaskSpec) -> None:
+        """See to it that there is such a task and that it is not terminal."""
+        kept = self.model.kept.get(task_id)
+        if kept is not None and kept.task.status in TERMINAL:
+            self._wait_until(kept_until(kept.task))
+            self.sweep(10)
+        if task_id not in self.model.kept:
+            self.submit(task_id, spec, TENANTS[0], "")
+
+    def _have_running(self, task_id: str, spec: TaskSpec) -> None:
+        """See to it that there is such a task and that it runs."""
+        self._have_unfinished(task_id, spec)
+        if self._task(task_id).status is TaskStatus.WAITING:
+            self._wait_until(may_run_from(self._task(task_id)))
+            self._carry_out(
+                task_id, Claim(worker="worker", terms=TERMS, lease=5_000, attempt=self._attempt(task_id) + 1)
+            )
 
     def _carry_out(self, task_id: str, *commands: Command, stale: bool = False, want_payload: bool = False) -> Any:
         """Both carry out the commands; the record from what a caller knew once, if it is to be `stale`."""
@@ -353,6 +407,8 @@ def live_side_by_side(url: str, prefix: str, monkeypatch: pytest.MonkeyPatch, *,
             max_examples=lives,
             stateful_step_count=steps,
             deadline=None,
+            # To make a long life shorter takes longer than a test may.
+            phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         ),
     )
