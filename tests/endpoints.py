@@ -37,7 +37,9 @@ class Received:
     headers: dict[str, str]
     body: bytes
     at: float
+    """When it was received, or answered if that was with success, by the monotonic clock."""
     accepted: bool
+    clock: float = field(default_factory=time.time)
 
     @property
     def id(self) -> str:

@@ -37,6 +37,5 @@ async def tail(feed: Feed, outlet: Outlet, watch: Watch) -> None:
     while not watch.finished:
         if await feed.wait(outlet.silence_left):
             await watch.take(feed.take())
-        # News may have had nothing to send: of tasks that do not match, or what had been sent before.
-        if not outlet.silence_left and not watch.finished:
+        elif not outlet.silence_left:
             await outlet.send(Heartbeat(watch.sequence))

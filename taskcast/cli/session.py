@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 SUCCEEDED = 0
 FAILED = 1
-WRONG_USAGE = 2
 INTERRUPTED = 130
 
 CALL_SECONDS = 10.0
@@ -52,13 +51,8 @@ def run(
 
 def fail(sentence: str) -> NoReturn:
     """Say what went wrong, and exit with 1."""
-    say_error(sentence)
-    raise typer.Exit(FAILED)
-
-
-def say_error(sentence: str) -> None:
-    """Say what went wrong, on standard error."""
     typer.echo(f"Error: {sentence}", err=True)
+    raise typer.Exit(FAILED)
 
 
 def _say_once() -> Callable[[TaskcastError], None]:

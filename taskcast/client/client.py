@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Self, TypeAlias, Unpack
 
 from taskcast.client.batches import MOST_ITEMS, Batches, Outcome
 from taskcast.client.connection import Connection
-from taskcast.client.fields import to_duration
-from taskcast.client.listing import list_tasks
+from taskcast.client.fields import to_duration, to_timestamp
+from taskcast.client.listing import list_deliveries, list_tasks
 from taskcast.client.merging import merged
 from taskcast.client.streams import Contact
 from taskcast.client.submission import SubmitOptions, submission
@@ -22,12 +22,14 @@ from taskcast.v1 import admin_service_pb2, task_pb2, task_service_pb2
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable
+    from datetime import datetime
     from types import TracebackType
 
     from google.protobuf.duration_pb2 import Duration
 
     from taskcast.client.errors import TaskcastError
     from taskcast.client.fields import Json, Seconds
+    from taskcast.v1.admin_service_pb2 import WebhookDeliveryFilter
     from taskcast.v1.task_service_pb2 import TaskFilter
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
@@ -287,6 +289,33 @@ class Client:
         """Every worker that has reported lately, by name."""
         request = admin_service_pb2.ListWorkersRequest()
         return list((await self._connection.call(self._connection.admin.ListWorkers, request)).workers)
+
+    # --- Webhooks ------------------------------------------------------------------------------------------------
+
+    async def webhook_deliveries(
+        self, matching: WebhookDeliveryFilter | None = None, *, page_size: int = 100
+    ) -> AsyncGenerator[admin_service_pb2.WebhookDelivery, None]:
+        """The webhook deliveries that match, newest first, read like `list`; without a filter, all."""
+        pages = list_deliveries(self._connection, matching, page_size=page_size)
+        async with contextlib.aclosing(pages) as deliveries:
+            async for delivery in deliveries:
+                yield delivery
+
+    async def redeliver_webhook(self, delivery_id: str) -> None:
+        """Have one webhook sent again, whatever its state."""
+        request = admin_service_pb2.RedeliverWebhookRequest(delivery_id=delivery_id)
+        await self._connection.call(self._connection.admin.RedeliverWebhook, request)
+
+    async def redeliver_failed_webhooks(self, url: str, since: datetime | None = None) -> int:
+        """Have those sent again that were given up for an endpoint, since a time if it is given; how many they are.
+
+        Where contact is lost in the middle and the call is repeated, those of the first time are not counted.
+        """
+        failed = admin_service_pb2.FailedWebhookDeliveries(url=url)
+        if since is not None:
+            failed.since.CopyFrom(to_timestamp(since, "since"))
+        request = admin_service_pb2.RedeliverWebhookRequest(failed=failed)
+        return (await self._connection.call(self._connection.admin.RedeliverWebhook, request)).count
 
 
 def _with_request_id(request: task_service_pb2.SubmitTaskRequest) -> task_service_pb2.SubmitTaskRequest:

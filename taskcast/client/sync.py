@@ -201,6 +201,9 @@ class SyncClient:
     watch_filter = _iterate(Client.watch_filter)
     queues = _call(Client.queues)
     workers = _call(Client.workers)
+    webhook_deliveries = _iterate(Client.webhook_deliveries)
+    redeliver_webhook = _call(Client.redeliver_webhook)
+    redeliver_failed_webhooks = _call(Client.redeliver_failed_webhooks)
 
     def _running(self) -> _Loop:
         if self._loop is None:

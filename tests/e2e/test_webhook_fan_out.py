@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks.webhooks import measure_webhooks
 from taskcast.v1 import admin_service_pb2 as pb
 from tests.clients import calling
 from tests.deadlines import eventually_async
@@ -84,3 +85,13 @@ async def until_given_up(caller: Caller, url: str, count: int, *, within: float)
         await eventually_async(all_given_up, within=within, what=f"{count} deliveries to be given up")
     except AssertionError as error:
         raise AssertionError(f"{error}; their states: {states}") from None
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+async def test_an_endpoint_that_hangs_does_not_delay_the_others(own_stack: Stack) -> None:
+    own_stack.start(workers=0)
+    figures = await measure_webhooks(own_stack, tasks=500, calm_tasks=300)
+    print(figures)
+    assert figures["webhook delay beside one that hangs / without"] <= 1.2
+    assert figures["webhooks /s"] >= 300

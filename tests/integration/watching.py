@@ -24,7 +24,6 @@ from shared.domain.commands import Cancel, Claim, Fail, ReportProgress, Retry, S
 from shared.domain.task import AttemptTerms, Task, TaskError, TaskEvent, TaskProgress, TaskSpec
 from shared.journal import Done, Journal
 from shared.json_values import encode_json
-from shared.lifecycle import repeat
 from tests.deadlines import eventually_async
 from tests.stack import delete_keys
 
@@ -119,13 +118,11 @@ class World:
 
 
 @asynccontextmanager
-async def opened_world(
-    redis_url: str, key_prefix: str, *, log_limit: int = LOG_LIMIT, kind: type[RedisRecord] = RedisRecord
-) -> AsyncIterator[World]:
+async def opened_world(redis_url: str, key_prefix: str, *, log_limit: int = LOG_LIMIT) -> AsyncIterator[World]:
     """A world whose patrol is on its way; a log with more events in a row than `log_limit` is thinned."""
     async with AsyncExitStack() as stack:
         stack.callback(delete_keys, redis_url, key_prefix)
-        record = kind(redis_url, prefix=key_prefix, log_limit=log_limit)
+        record = RedisRecord(redis_url, prefix=key_prefix, log_limit=log_limit)
         stack.push_async_callback(record.close)
         clock = RecordClock(record)
         await clock.synchronise()
@@ -135,7 +132,7 @@ async def opened_world(
         await hub.start()
         stack.push_async_callback(hub.close)
         patrol = Patrol(record, record.catalogue, hub, clock, late=LATE)
-        walk = asyncio.create_task(repeat("patrol", 0.1, patrol.walk))
+        walk = asyncio.create_task(patrol.walk())
         stack.callback(walk.cancel)
         yield World(
             record,
@@ -218,10 +215,6 @@ def straight(progresses: int) -> list[Claim | ReportProgress | Succeed]:
         ),
         Succeed(attempt=1, result=DONE),
     ]
-
-
-def silent(_key: str, _body: bytes) -> None:
-    """A broadcast that reaches nobody."""
 
 
 async def until(condition: Callable[[], bool], what: str, *, within: float = 15) -> None:

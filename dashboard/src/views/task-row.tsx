@@ -90,9 +90,7 @@ function Outlook({ task }: { task: Task }) {
   if (!task.progress) return null;
   return (
     <>
-      {task.status === "PROCESSING" && (
-        <ProgressBar progress={task.progress} status={task.status} label={`Progress of ${task.type}`} />
-      )}
+      <ProgressBar progress={task.progress} status={task.status} label={`Progress of ${task.type}`} />
       <span class="message">{task.progress.message}</span>
     </>
   );
