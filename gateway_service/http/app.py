@@ -65,7 +65,7 @@ def build_app(
         routes[path] = _get(asset.respond)
     app = Starlette(
         routes=[_route(path, by_method) for path, by_method in routes.items()],
-        middleware=[Middleware(Measuring), *_cross_origin(origins), Middleware(Guard, origins=origins)],
+        middleware=[Middleware(Measuring), *cross_origin(origins), Middleware(Guard, origins=origins)],
         exception_handlers={HTTPException: _no_route},
     )
     # A redirect would name this host as the client called it, which may be a proxy's affair.
@@ -95,7 +95,8 @@ def _no_route(request: Request, _error: Exception) -> Response:
     raise RouteNotFoundError(request.url.path)
 
 
-def _cross_origin(origins: Sequence[str]) -> list[Middleware]:
+def cross_origin(origins: Sequence[str]) -> list[Middleware]:
+    """What lets pages of other sites read answers; nothing if there are none to be let."""
     if not origins:
         return []
     return [
