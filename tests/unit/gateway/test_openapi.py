@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway_service.http.calls import CALLS
+from gateway_service.http.calls import CALLS, SERVICES
 from gateway_service.http.openapi.comments import comment_of
 from gateway_service.http.openapi.document import build_document
 from gateway_service.http.openapi.page import render_page
@@ -38,6 +38,11 @@ def test_every_call_and_stream_is_described() -> None:
     described = {(path, verb.upper()) for path, verbs in DOCUMENT["paths"].items() for verb in verbs}
     assert described >= {(call.path, call.verb) for call in CALLS}
     assert described >= {(stream.path, "GET") for stream in STREAMS}
+
+
+def test_every_rpc_of_the_contract_has_a_path() -> None:
+    served = {call.rpc for call in CALLS} | {stream.rpc for stream in STREAMS}
+    assert served == {method.name for service in SERVICES.values() for method in service.methods}
 
 
 def test_every_reference_leads_to_a_schema_and_every_schema_is_referred_to() -> None:
