@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import redis
 from google.protobuf import struct_pb2
 
+from benchmarks.http_edge import measure_http
 from benchmarks.load import Clients, Measured, measuring, processor_seconds, submit, watch
 from benchmarks.watches import measure_watches
 from benchmarks.webhooks import measure_webhooks
@@ -54,6 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--tasks", type=int, default=2_000, help="tasks, or calls, a round (default 2000)")
     parser.add_argument("--watches", action="store_true", help="only what live messages cost, by kind of watch")
+    parser.add_argument("--http", action="store_true", help="only what HTTP costs beside gRPC")
     parser.add_argument("--webhooks", action="store_true", help="only how many webhooks a process sends")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
@@ -68,6 +70,8 @@ def main() -> None:
             stack.start(gateways=1, workers=0)
             if arguments.watches:
                 measuring_ = measure_watches(stack)
+            elif arguments.http:
+                measuring_ = measure_http(stack, arguments.tasks)
             elif arguments.webhooks:
                 measuring_ = measure_webhooks(stack)
             else:
@@ -137,7 +141,7 @@ async def measure(stack: Stack, tasks: int) -> dict[str, float]:
         replay.count = sum(counts)
     figures["watch messages /s"] = replay.rate
     figures["watch gateway us a message"] = replay.micros("gateway")
-    return figures | await measure_watches(stack) | await measure_webhooks(stack)
+    return figures | await measure_watches(stack) | await measure_http(stack, tasks) | await measure_webhooks(stack)
 
 
 async def _echo(calls: int) -> Measured:

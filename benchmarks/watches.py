@@ -65,7 +65,7 @@ async def measure_watches(stack: Stack) -> dict[str, float]:
     """The gateway's processor time for a message of each kind of watch, and its load by quiet ones."""
     figures: dict[str, float] = {}
     gateway = stack.gateways[0].pid
-    async with _reporting(stack) as journal, AsyncExitStack() as opened:
+    async with reporting(stack) as journal, AsyncExitStack() as opened:
         options = [("grpc.enable_http_proxy", 0)]
         channel = await opened.enter_async_context(grpc.aio.insecure_channel(stack.address, options=options))
         stub: rpc.TaskServiceAsyncStub = rpc.TaskServiceStub(channel)
@@ -73,7 +73,7 @@ async def measure_watches(stack: Stack) -> dict[str, float]:
         for _ in range(TASKS // AT_ONCE):
             answers = await asyncio.gather(*(stub.SubmitTask(NOBODY) for _ in range(AT_ONCE)))
             ids += [answer.task.id for answer in answers]
-        tasks = {id_: await _claimed(journal, id_) for id_ in ids}
+        tasks = {id_: await claimed(journal, id_) for id_ in ids}
 
         for name, requests in _kinds(ids).items():
             reader = _Reader()
@@ -121,11 +121,12 @@ async def _report(journal: Journal, tasks: dict[str, Task]) -> None:
     for number in range(ROUNDS):
         for start in range(0, TASKS, AT_ONCE):
             some = ids[start : start + AT_ONCE]
-            reported = await asyncio.gather(*(_reported(journal, tasks[id_], number) for id_ in some))
+            reported = await asyncio.gather(*(progressed(journal, tasks[id_], number) for id_ in some))
             tasks.update(zip(some, reported, strict=True))
 
 
-async def _claimed(journal: Journal, task_id: str) -> Task:
+async def claimed(journal: Journal, task_id: str) -> Task:
+    """The task, run by the benchmark from now on."""
     # Long leases: nobody renews them.
     claim = Claim(worker="the benchmark", terms=AttemptTerms(attempt_timeout=0), lease=600_000)
     done = await journal.execute(task_id, claim)
@@ -133,7 +134,8 @@ async def _claimed(journal: Journal, task_id: str) -> Task:
     return done.task
 
 
-async def _reported(journal: Journal, task: Task, number: int) -> Task:
+async def progressed(journal: Journal, task: Task, number: int) -> Task:
+    """The task after one more report."""
     progress = TaskProgress(completed=number, total=ROUNDS, message="some way further")
     done = await journal.execute(task.id, ReportProgress(attempt=1, progress=progress, lease=600_000), known=task)
     assert isinstance(done, Done)
@@ -141,7 +143,8 @@ async def _reported(journal: Journal, task: Task, number: int) -> Task:
 
 
 @asynccontextmanager
-async def _reporting(stack: Stack) -> AsyncIterator[Journal]:
+async def reporting(stack: Stack) -> AsyncIterator[Journal]:
+    """A journal like a worker's."""
     record = RedisRecord(stack.redis_url, prefix=stack.namespace)
     broker = RabbitBroker(stack.rabbitmq_url, namespace=stack.namespace, name="the benchmark")
     try:

@@ -68,6 +68,8 @@ class HttpServer:
     def stop_listening(self) -> None:
         """Take no new connections; those that stay end after their request."""
         self._server.should_exit = True
+        for listener in self._server.servers if self._server.started else []:
+            listener.close()  # At once: uvicorn itself looks at `should_exit` ten times a second.
 
     async def stop(self) -> None:
         """Return once every request has been answered or cut off."""

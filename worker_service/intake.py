@@ -49,6 +49,10 @@ class Turns:
             if priority not in lines or lines == [chosen]:
                 self._credit[priority] = 0
 
+    def forget(self) -> None:
+        """No line has anything: the next turns begin anew."""
+        self._credit = dict.fromkeys(WEIGHTS, 0)
+
 
 class Intake:
     """Runs deliveries in a bounded number of slots, the more urgent lines more often."""
@@ -111,9 +115,12 @@ class Intake:
 
     def _fill(self) -> None:
         while self.free > 0 and (delivery := self._pick()) is not None:
-            job = asyncio.ensure_future(self._run(delivery))
-            self._running.add(job)
-            job.add_done_callback(self._slot_freed)
+            self._start(delivery)
+
+    def _start(self, delivery: Delivery) -> None:
+        job = asyncio.ensure_future(self._run(delivery))
+        self._running.add(job)
+        job.add_done_callback(self._slot_freed)
 
     def _pick(self) -> Delivery | None:
         lines = [priority for priority, line in self._waiting.items() if line]
@@ -190,7 +197,10 @@ class Intake:
                     self._resume()
                     return
                 self._pulled.append(time.monotonic())
-                self.take(delivery)
+                if self.free > 0 and not self._stopping:
+                    self._start(delivery)
+                else:
+                    self.take(delivery)
         finally:
             self._pulling = None
 
@@ -203,6 +213,7 @@ class Intake:
                 self._turns.serve(priority, lines)
                 return delivery
             lines.remove(priority)
+        self._turns.forget()
         return None
 
     def _pulls_too_often(self) -> bool:

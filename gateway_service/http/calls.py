@@ -66,6 +66,11 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 VISIBLE = re.compile("[!-~]*")
 """What a header may hold for certain."""
 
+DELIVERIES = (
+    Parameter("taskId", "filter.task_id"),
+    Parameter("url", "filter.url"),
+    Parameter("state", "filter.states", repeated=True),
+)
 PAGE = (Parameter("pageSize", "page_size"), Parameter("pageToken", "page_token"))
 
 CALLS = (
@@ -79,6 +84,8 @@ CALLS = (
     Call("POST", "/tasks/{task_id}/retry", "TaskService", "RetryTask", status=202, creates=True),
     Call("GET", "/queues", "AdminService", "ListQueues"),
     Call("GET", "/workers", "AdminService", "ListWorkers"),
+    Call("GET", "/webhooks/deliveries", "AdminService", "ListWebhookDeliveries", query=(*DELIVERIES, *PAGE)),
+    Call("POST", "/webhooks/deliveries/redeliver", "AdminService", "RedeliverWebhook"),
 )
 """Every unary RPC that is served here. Of two paths that match, the first is taken."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from google.protobuf import descriptor, duration_pb2, json_format, timestamp_pb2
 
 from gateway_service.faults import InvalidRequestError
-from gateway_service.http.json_text import BODY
+from gateway_service.http.json_text import BODY, SAFE_INTEGER
 from shared.domain.submission import Violation
 
 if TYPE_CHECKING:
@@ -37,8 +37,20 @@ _WRITTEN_AS_TEXT: dict[str, tuple[type[timestamp_pb2.Timestamp | duration_pb2.Du
 
 
 def to_json(message: Message) -> str:
-    """The proto3 JSON of a message, on one line."""
-    return json_format.MessageToJson(message, indent=None, ensure_ascii=False)
+    """The proto3 JSON of a message, on one line. A whole number has no fraction: what came as 2 goes as 2, not 2.0."""
+    return json.dumps(_with_whole_numbers(json_format.MessageToDict(message)), ensure_ascii=False)
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    match value:
+        case float():
+            return int(value) if abs(value) <= SAFE_INTEGER and value.is_integer() else value
+        case dict():
+            return {name: _with_whole_numbers(item) for name, item in value.items()}
+        case list():
+            return [_with_whole_numbers(item) for item in value]
+        case _:
+            return value
 
 
 def put_json(value: object, message: MessageT) -> MessageT:

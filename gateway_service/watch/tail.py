@@ -37,5 +37,6 @@ async def tail(feed: Feed, outlet: Outlet, watch: Watch) -> None:
     while not watch.finished:
         if await feed.wait(outlet.silence_left):
             await watch.take(feed.take())
-        elif not outlet.silence_left:
+        # News may have had nothing to send: of tasks that do not match, or what had been sent before.
+        if not outlet.silence_left and not watch.finished:
             await outlet.send(Heartbeat(watch.sequence))

@@ -7,24 +7,30 @@ from typing import Annotated
 
 import typer
 
+from taskcast.cli.batch import batch
 from taskcast.cli.cancel import cancel
 from taskcast.cli.get import get
+from taskcast.cli.listing import list_tasks
+from taskcast.cli.queues import queues
+from taskcast.cli.retry import retry
 from taskcast.cli.submit import submit
 from taskcast.cli.watch import watch
+from taskcast.cli.workers import workers
 from taskcast.client import DEFAULT_ADDRESS
 
 app = typer.Typer(
     name="taskcast",
-    help="Submit tasks, look at them, cancel them, and follow them live.",
+    help="Submit tasks, look at them, list them, cancel them, and follow them live.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(submit)
-app.command()(get)
-app.command()(watch)
-app.command()(cancel)
+for command in (submit, batch, get, watch, cancel, retry):
+    app.command()(command)
+app.command("list")(list_tasks)
+app.command()(queues)
+app.command()(workers)
 
 
 @app.command(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SUCCEEDED = 0
 FAILED = 1
+WRONG_USAGE = 2
 INTERRUPTED = 130
 
 CALL_SECONDS = 10.0
@@ -51,8 +52,13 @@ def run(
 
 def fail(sentence: str) -> NoReturn:
     """Say what went wrong, and exit with 1."""
-    typer.echo(f"Error: {sentence}", err=True)
+    say_error(sentence)
     raise typer.Exit(FAILED)
+
+
+def say_error(sentence: str) -> None:
+    """Say what went wrong, on standard error."""
+    typer.echo(f"Error: {sentence}", err=True)
 
 
 def _say_once() -> Callable[[TaskcastError], None]:

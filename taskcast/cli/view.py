@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from google.protobuf.struct_pb2 import Value
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from taskcast.v1.task_service_pb2 import WatchTaskResponse
+    from taskcast.v1.task_service_pb2 import WatchTaskResponse, WatchTasksResponse
 
 
 class TaskView:
@@ -53,7 +53,7 @@ class TaskView:
         if task.HasField("end_time"):
             self._ended = _aware(task.end_time)
 
-    def take(self, update: WatchTaskResponse) -> None:
+    def take(self, update: WatchTaskResponse | WatchTasksResponse) -> None:
         """A snapshot or an event; a heartbeat changes nothing."""
         match update.WhichOneof("update"):
             case "snapshot":

@@ -26,6 +26,11 @@ NOTE_PROGRESS = """() => {
     new MutationObserver(note).observe(bar, { attributes: true });
 }"""
 
+SET_HIDDEN = """(hidden) => {
+    Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 
@@ -240,6 +245,20 @@ def test_after_a_sleep_of_the_machine_the_list_is_read_again(page_stack: Stack, 
     with page.expect_request(lambda asked: "/stream" in asked.url), page.expect_request("**/tasks?*"):
         page.clock.fast_forward("05:00")
     expect(page.locator("[data-link=live]")).to_be_visible()
+
+
+def test_a_tab_that_is_hidden_for_long_gives_its_connection_back_and_catches_up_when_it_is_seen(
+    page_stack: Stack, page: Page
+) -> None:
+    page.clock.install()
+    page.goto(the_page(page_stack, "#/?label=hidden=tab"))
+    expect(page.locator("[data-link=live]")).to_be_visible()
+    with page.expect_event("requestfailed", lambda request: "/stream" in request.url):
+        page.evaluate(SET_HIDDEN, arg=True)
+        page.clock.fast_forward("00:31")
+    unseen = submit(page_stack, "test.echo", labels={"hidden": "tab"})
+    page.evaluate(SET_HIDDEN, arg=False)
+    expect(row(page, unseen).locator(".status")).to_have_text("Success")
 
 
 def test_queues_and_workers_are_shown_with_what_ended_lately(page_stack: Stack, page: Page) -> None:

@@ -121,3 +121,16 @@ def test_a_batch_gives_each_item_its_own_answer(clients: list[HttpClient]) -> No
     found = clients[1].post("/tasks/batch/get", {"taskIds": [*ids, UNKNOWN]})
     assert [result.get("task", {}).get("id") for result in found.json["results"]] == [*ids, None]
     assert found.json["results"][2]["error"]["code"] == 5
+
+
+def test_operators_see_queues_workers_and_webhook_deliveries(clients: list[HttpClient]) -> None:
+    eventually(lambda: len(clients[0].get("/workers").json["workers"]) >= 2, within=20, what="both workers to report")
+    assert any(queue["name"] == "default" for queue in clients[0].get("/queues").json["queues"])
+    query = (
+        "url=https://nobody.example&state=WEBHOOK_DELIVERY_STATE_FAILED&state=WEBHOOK_DELIVERY_STATE_PENDING&pageSize=5"
+    )
+    assert clients[0].get(f"/webhooks/deliveries?{query}").json == {}
+    absent = clients[0].post("/webhooks/deliveries/redeliver", {"deliveryId": f"{UNKNOWN}-1-0"})
+    assert (absent.status, absent.reason) == (404, "DELIVERY_NOT_FOUND")
+    both = clients[0].post("/webhooks/deliveries/redeliver", {"deliveryId": "x", "failed": {"url": "https://x"}})
+    assert both.status == 400

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ pytestmark = pytest.mark.e2e
 START_SECONDS = 40.0
 COMMAND_SECONDS = 60.0
 README_ADDRESS = "127.0.0.1:50051"
+README_HTTP_ADDRESS = "127.0.0.1:8080"
+CURL = shutil.which("curl")
 GRPCURL = Path(sys.executable).parent / "grpcurl"
 """The wheel that pyproject.toml names puts it beside the interpreter, where there is a wheel for the machine."""
 
@@ -75,7 +78,14 @@ def _environment() -> dict[str, str]:
     """What a user has: nothing set, and Taskcast installed."""
     ours = ("TASKCAST_", "GATEWAY_", "WORKER_", "REDIS_URL", "RABBITMQ_URL", "COVERAGE_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return {**inherited, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "COLUMNS": "200", "TERM": "dumb"}
+    return {
+        **inherited,
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+        "COLUMNS": "200",
+        "TERM": "dumb",
+        "NO_PROXY": "*",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +98,16 @@ def user_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(user_folder: Path) -> Iterator[str]:
+def http_address() -> str:
+    """Where `address` serves HTTP."""
+    return f"127.0.0.1:{free_port()}"
+
+
+@pytest.fixture(scope="module")
+def address(user_folder: Path, http_address: str) -> Iterator[str]:
     """A gateway and a worker with the README's handler: `taskcast dev --handlers my_tasks`."""
     address = f"127.0.0.1:{free_port()}"
-    arguments = ["dev", "--handlers", "my_tasks", "--listen", address, "--http", ""]
+    arguments = ["dev", "--handlers", "my_tasks", "--listen", address, "--http", http_address]
     server = ServerProcess(
         "taskcast dev",
         [sys.executable, "-m", "taskcast.cli", *arguments],
@@ -119,7 +135,7 @@ def _is_serving(address: str) -> bool:
 
 def _run(command: str, folder: Path) -> str:
     """Everything that a command prints, whatever its exit status: a transcript may show an error."""
-    programs = {"grpcurl": str(GRPCURL), "python": sys.executable}
+    programs = {"grpcurl": str(GRPCURL), "python": sys.executable, "curl": str(CURL)}
     name, *arguments = shlex.split(command)
     done = subprocess.run(
         [programs[name], *arguments],
@@ -143,9 +159,14 @@ def _normalised(output: str) -> str:
 
 
 def _as_pattern(expected: str) -> re.Pattern[str]:
-    """What the README prints, a line of three dots standing for any number of lines."""
-    lines = ["(?:.*\n)*?" if line == LEFT_OUT else re.escape(line) + "\n" for line in expected.splitlines()]
+    """What the README prints: a line of three dots standing for any number of lines."""
+    lines = ["(?:.*\n)*?" if line == LEFT_OUT else _line_as_pattern(line) for line in expected.splitlines()]
     return re.compile("".join(lines))
+
+
+def _line_as_pattern(line: str) -> str:
+    """Three dots within a line stand for any text of it."""
+    return ".*".join(re.escape(part) for part in line.split(LEFT_OUT)) + "\n"
 
 
 def test_the_readme_lets_grpcurl_list_describe_submit_watch_cancel_and_get() -> None:
@@ -155,13 +176,21 @@ def test_the_readme_lets_grpcurl_list_describe_submit_watch_cancel_and_get() -> 
     assert "-proto" not in told
 
 
+def test_the_readme_lets_curl_submit_follow_look_and_cancel() -> None:
+    told = " ".join(exchange.command for exchange in _exchanges() if exchange.command.startswith("curl "))
+    for what in ("/tasks -H", "/stream?afterSequence=0", "/cancel ", "Idempotency-Key"):
+        assert what in told
+    assert re.search(rf"/tasks/{ID.pattern}(?: |$)", told)
+
+
 @pytest.mark.skipif(not HAS_WHEEL, reason="the grpcurl wheel is for Linux on x86-64")
-def test_the_transcripts_are_what_really_happens(address: str, user_folder: Path) -> None:
-    script = user_folder / "follow.py"
-    script.write_text(script.read_text(encoding="utf-8").replace(README_ADDRESS, address), encoding="utf-8")
+@pytest.mark.skipif(CURL is None, reason="there is no curl on this machine")
+def test_the_transcripts_are_what_really_happens(address: str, http_address: str, user_folder: Path) -> None:
+    for script in user_folder.glob("*.py"):
+        script.write_text(script.read_text(encoding="utf-8").replace(README_ADDRESS, address), encoding="utf-8")
     real_ids: dict[str, str] = {}
     for exchange in _exchanges():
-        command = exchange.command.replace(README_ADDRESS, address)
+        command = exchange.command.replace(README_ADDRESS, address).replace(README_HTTP_ADDRESS, http_address)
         for told, real in real_ids.items():
             command = command.replace(told, real)
         unknown = set(ID.findall(command)) - set(real_ids.values())

@@ -26,6 +26,7 @@ from tests.integration.watching import (
     lived,
     look_often,
     opened_world,
+    silent,
     straight,
     unreliable,
     until,
@@ -38,11 +39,6 @@ if TYPE_CHECKING:
     from shared.domain.commands import Command
 
 pytestmark = pytest.mark.integration
-
-
-def silent(_key: str, _body: bytes) -> None:
-    """A broadcast that reaches nobody."""
-
 
 FILTERS = {
     "all": TaskFilter(),
@@ -193,7 +189,7 @@ async def _expect_as_by_model(world: World, wanted: TaskFilter, seen: Seen, bega
     assert seen.sequences() == {task_id: sequences for task_id, sequences in expected.items() if sequences}
 
 
-@pytest.mark.parametrize("seed", [1, 2, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(3, 23))])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(2, 22))])
 async def test_watches_by_filter_send_what_a_model_says_though_the_broadcast_is_unreliable(
     world: World, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,7 @@ from shared.domain.commands import Cancel, Claim, Fail, ReportProgress, Retry, S
 from shared.domain.task import AttemptTerms, Task, TaskError, TaskEvent, TaskProgress, TaskSpec
 from shared.journal import Done, Journal
 from shared.json_values import encode_json
+from shared.lifecycle import repeat
 from tests.deadlines import eventually_async
 from tests.stack import delete_keys
 
@@ -118,11 +119,13 @@ class World:
 
 
 @asynccontextmanager
-async def opened_world(redis_url: str, key_prefix: str, *, log_limit: int = LOG_LIMIT) -> AsyncIterator[World]:
+async def opened_world(
+    redis_url: str, key_prefix: str, *, log_limit: int = LOG_LIMIT, kind: type[RedisRecord] = RedisRecord
+) -> AsyncIterator[World]:
     """A world whose patrol is on its way; a log with more events in a row than `log_limit` is thinned."""
     async with AsyncExitStack() as stack:
         stack.callback(delete_keys, redis_url, key_prefix)
-        record = RedisRecord(redis_url, prefix=key_prefix, log_limit=log_limit)
+        record = kind(redis_url, prefix=key_prefix, log_limit=log_limit)
         stack.push_async_callback(record.close)
         clock = RecordClock(record)
         await clock.synchronise()
@@ -132,7 +135,7 @@ async def opened_world(redis_url: str, key_prefix: str, *, log_limit: int = LOG_
         await hub.start()
         stack.push_async_callback(hub.close)
         patrol = Patrol(record, record.catalogue, hub, clock, late=LATE)
-        walk = asyncio.create_task(patrol.walk())
+        walk = asyncio.create_task(repeat("patrol", 0.1, patrol.walk))
         stack.callback(walk.cancel)
         yield World(
             record,
@@ -215,6 +218,10 @@ def straight(progresses: int) -> list[Claim | ReportProgress | Succeed]:
         ),
         Succeed(attempt=1, result=DONE),
     ]
+
+
+def silent(_key: str, _body: bytes) -> None:
+    """A broadcast that reaches nobody."""
 
 
 async def until(condition: Callable[[], bool], what: str, *, within: float = 15) -> None:

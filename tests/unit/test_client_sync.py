@@ -159,9 +159,11 @@ def test_a_callback_that_calls_the_client_is_told_that_it_must_not(gateway: Scri
 
 
 INTERRUPTED = """
-import sys
+import signal, sys
 from taskcast import SyncClient
 
+# A test run in the background ignores SIGINT, and so do its children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with SyncClient(sys.argv[1]) as client:
     try:
         if sys.argv[2] == "watch":
@@ -186,8 +188,6 @@ def test_ctrl_c_interrupts_what_waits_and_leaves_the_client_fit_for_use(gateway:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A test run in the background ignores SIGINT, and so would its children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     ) as program:
         eventually(lambda: gateway.requests, within=20, what="the first request")
         began = time.monotonic()

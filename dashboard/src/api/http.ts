@@ -1,4 +1,7 @@
-/** Calls to the gateway that served this page. Every failure is a Fault with a sentence for people. */
+/**
+ * Calls to the gateway that served this page. Every failure is a Fault with a sentence for people.
+ * Paths are relative to the page: a proxy may serve both below a path of its own.
+ */
 
 import { readTask, type Json, type Task } from "../model/task";
 import { noteServerTime } from "../state/clock";
@@ -89,26 +92,26 @@ export async function listTasks(query: URLSearchParams, size: number, token = ""
   const full = new URLSearchParams(query);
   full.set("pageSize", String(size));
   if (token) full.set("pageToken", token);
-  const json = await call("GET", `/tasks?${full}`, undefined, signal);
+  const json = await call("GET", `tasks?${full}`, undefined, signal);
   return { tasks: ((json.tasks ?? []) as Json[]).map(readTask), next: String(json.nextPageToken ?? "") };
 }
 
 export const getTask = async (id: string, signal?: AbortSignal): Promise<Task> =>
-  taskOf(await call("GET", `/tasks/${encodeURIComponent(id)}`, undefined, signal));
+  taskOf(await call("GET", `tasks/${encodeURIComponent(id)}`, undefined, signal));
 
-export const submitTask = async (request: Json): Promise<Task> => taskOf(await call("POST", "/tasks", request));
+export const submitTask = async (request: Json): Promise<Task> => taskOf(await call("POST", "tasks", request));
 
 export const cancelTask = async (id: string, reason: string): Promise<Task> =>
-  taskOf(await call("POST", `/tasks/${encodeURIComponent(id)}/cancel`, reason ? { reason } : {}));
+  taskOf(await call("POST", `tasks/${encodeURIComponent(id)}/cancel`, reason ? { reason } : {}));
 
 export const retryTask = async (id: string): Promise<Task> =>
-  taskOf(await call("POST", `/tasks/${encodeURIComponent(id)}/retry`, {}));
+  taskOf(await call("POST", `tasks/${encodeURIComponent(id)}/retry`, {}));
 
 export const listQueues = async (signal?: AbortSignal): Promise<Json[]> =>
-  ((await call("GET", "/queues", undefined, signal)).queues ?? []) as Json[];
+  ((await call("GET", "queues", undefined, signal)).queues ?? []) as Json[];
 
 export const listWorkers = async (signal?: AbortSignal): Promise<Json[]> =>
-  ((await call("GET", "/workers", undefined, signal)).workers ?? []) as Json[];
+  ((await call("GET", "workers", undefined, signal)).workers ?? []) as Json[];
 
 /** Why a call failed, for people. */
 export const sentence = (error: unknown): string => (error instanceof Fault ? error.message : "Something went wrong here.");

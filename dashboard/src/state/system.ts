@@ -26,7 +26,7 @@ export class SystemWatch {
   private asking = false;
   private readonly closing = new AbortController();
   private readonly stream = new Stream({
-    url: () => "/stream",
+    url: () => "stream",
     opened: () => void this.readPast(),
     event: (event) => this.activity.take(event),
   });

@@ -56,7 +56,7 @@ export class TaskList {
     this.query = toQuery(filter);
     const query = toStreamQuery(filter).toString();
     this.stream = new Stream({
-      url: () => (query ? `/stream?${query}` : "/stream"),
+      url: () => (query ? `stream?${query}` : "stream"),
       // What was read before the stream stood may have changed unseen.
       opened: () => void this.reload(),
       event: (event) => this.take(event),

@@ -27,7 +27,7 @@ export class TaskStory {
 
   constructor(readonly id: string) {
     this.stream = new Stream({
-      url: () => `/tasks/${encodeURIComponent(id)}/stream?afterSequence=${this.lastSequence}`,
+      url: () => `tasks/${encodeURIComponent(id)}/stream?afterSequence=${this.lastSequence}`,
       opened: () => void this.read(),
       event: (event) => this.take(event),
       refused: (fault) => this.refused(fault),

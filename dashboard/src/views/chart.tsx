@@ -65,7 +65,7 @@ export function Chart({ title, kind, series, format, knownFrom }: ChartProps) {
             </div>
           ))}
         </dl>
-        <span class="muted number">{pointed.value === undefined ? "now" : `${span((BINS - 1 - bin) * BIN_MS)} ago`}</span>
+        {pointed.value !== undefined && <span class="muted number">{span((BINS - 1 - bin) * BIN_MS)} ago</span>}
       </header>
       <figure ref={figure} onPointerMove={point} onPointerLeave={() => (pointed.value = undefined)}>
         <svg width={width.value} height={HEIGHT} role="img" aria-label={summary(title, series, format)}>
@@ -124,19 +124,15 @@ function bars(ranges: readonly (readonly [number, number])[], x: Place, y: Place
     .join("");
 }
 
-/** A line through the bins that have a value; one that stands alone is a short dash. */
+/** A line through the bins that have a value; one that stands alone is a dot. */
 function line(values: readonly (number | undefined)[], x: Place, y: Place, step: number): string {
   let drawing = false;
   return values
     .map((value, bin) => {
-      if (value === undefined) {
-        drawing = false;
-        return "";
-      }
-      const point = `${(x(bin) + step / 2).toFixed(1)} ${y(value).toFixed(1)}`;
-      const command = drawing ? `L${point}` : `M${point}h1`;
-      drawing = true;
-      return command;
+      const point = value === undefined ? "" : `${(x(bin) + step / 2).toFixed(1)} ${y(value).toFixed(1)}`;
+      const command = drawing ? `L${point}` : `M${point}h0`;
+      drawing = value !== undefined;
+      return drawing ? command : "";
     })
     .join("");
 }

@@ -90,7 +90,9 @@ function Outlook({ task }: { task: Task }) {
   if (!task.progress) return null;
   return (
     <>
-      <ProgressBar progress={task.progress} status={task.status} label={`Progress of ${task.type}`} />
+      {task.status === "PROCESSING" && (
+        <ProgressBar progress={task.progress} status={task.status} label={`Progress of ${task.type}`} />
+      )}
       <span class="message">{task.progress.message}</span>
     </>
   );

@@ -2,71 +2,52 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
+import { chapters, type Chapter } from "../model/chapters";
 import type { Status, Task, TaskEvent } from "../model/task";
-import { amount, EVENT_WORDS, plural, span, timeOfDay } from "../model/words";
+import { EVENT_WORDS, plural, span, timeOfDay } from "../model/words";
 import { now } from "../state/clock";
 import { StatusIcon } from "./icons";
 import { Took, Until } from "./moments";
 
-interface Chapter {
-  /** 0: before the first attempt. */
-  readonly attempt: number;
-  readonly events: readonly TaskEvent[];
-}
-
-/** Events by attempt. What happens between two attempts ends the earlier one. */
-export function chapters(events: readonly TaskEvent[]): Chapter[] {
-  const found: { attempt: number; events: TaskEvent[] }[] = [];
-  for (const event of events) {
-    const current = found.at(-1);
-    if (!current || event.type === "STARTED" || current.events.at(-1)?.type === "RETRY_SCHEDULED") {
-      found.push({ attempt: event.attempt, events: [event] });
-    } else current.events.push(event);
-  }
-  return found;
-}
-
 export function Timeline({ task, events, firstKept }: { task: Task; events: readonly TaskEvent[]; firstKept: number }) {
-  const parts = chapters(events);
-  const longest = Math.max(1, ...parts.map((part) => length(part)));
+  const parts = chapters(task, events);
+  const longest = Math.max(1, ...parts.map(length));
   return (
     <section class="panel timeline" aria-label="Timeline">
       <header>
         <h2>Timeline</h2>
         <span class="muted">{plural(task.sequence, "event")}</span>
       </header>
-      {firstKept > 1 && <p class="muted">Events 1 to {amount(firstKept - 1)} are no longer kept.</p>}
-      {parts.map((part, index) => (
-        <ChapterView key={index} chapter={part} task={task} longest={longest} last={index === parts.length - 1} />
+      {firstKept > 1 && <p class="muted">Some of the first {plural(firstKept - 1, "event")} are no longer kept.</p>}
+      {parts.map((part) => (
+        <ChapterView key={`${part.attempt}/${part.begun}`} chapter={part} longest={longest} />
       ))}
     </section>
   );
 }
 
-const length = (part: Chapter): number => part.events.at(-1)!.time - part.events[0]!.time;
+const length = ({ begun, ended = now.value }: Chapter): number => Math.max(0, ended - begun);
 
-function ChapterView({ chapter, task, longest, last }: { chapter: Chapter; task: Task; longest: number; last: boolean }) {
-  const { events, attempt } = chapter;
-  const begun = events[0]!;
-  const started = begun.type === "STARTED";
-  const ended = events.at(-1)!;
-  const running = last && started && task.status === "PROCESSING";
+function ChapterView({ chapter, longest }: { chapter: Chapter; longest: number }) {
+  const { attempt, begun, ended, worker, status, events } = chapter;
   return (
     <div class="chapter">
-      {started && (
+      {attempt > 0 && (
         <div class="attempt">
           <h3>Attempt {attempt}</h3>
-          <span class="muted worker">{begun.worker}</span>
-          <AttemptBar events={events} longest={running ? Math.max(longest, now.value - begun.time) : longest} running={running} />
-          <span class="number">{running ? <Took from={begun.time} /> : span(ended.time - begun.time)}</span>
+          <span class="muted worker">{worker}</span>
+          <AttemptBar part={length(chapter) / longest} status={status} />
+          <span class="number">
+            <Took from={begun} to={ended} />
+          </span>
         </div>
       )}
       <ol>
         {grouped(events).map((entry) =>
           Array.isArray(entry) ? (
-            <ProgressGroup key={entry[0]!.sequence} events={entry} since={begun.time} />
+            <ProgressGroup key={entry[0]!.sequence} events={entry} since={begun} />
           ) : (
-            <EventView key={entry.sequence} event={entry} since={begun.time} />
+            <EventView key={entry.sequence} event={entry} since={begun} />
           ),
         )}
       </ol>
@@ -74,16 +55,14 @@ function ChapterView({ chapter, task, longest, last }: { chapter: Chapter; task:
   );
 }
 
-function AttemptBar({ events, longest, running }: { events: readonly TaskEvent[]; longest: number; running: boolean }) {
+function AttemptBar({ part, status }: { part: number; status: Status }) {
   const bar = useRef<HTMLSpanElement>(null);
-  const [begun, ended] = [events[0]!, events.at(-1)!];
-  const taken = running ? now.value - begun.time : ended.time - begun.time;
   useEffect(() => {
-    bar.current!.style.width = `${Math.min(100, Math.max(1, (100 * taken) / longest))}%`;
-  }, [taken, longest]);
+    bar.current!.style.width = `${Math.min(100, Math.max(1, 100 * part))}%`;
+  }, [part]);
   return (
     <span class="span" aria-hidden="true">
-      <span class="fill" ref={bar} data-status={events.at(-1)!.status} />
+      <span class="fill" ref={bar} data-status={status} />
     </span>
   );
 }
@@ -152,13 +131,13 @@ function EventView({ event, since, plain = false }: { event: TaskEvent; since: n
           </span>
         )}
         {event.cancelReason && <span class="message">{event.cancelReason}</span>}
-        {event.error && (
-          <span class="message">
-            <code>{event.error.code}</code> {event.error.message}
-          </span>
-        )}
       </div>
       <When event={event} since={since} />
+      {event.error && (
+        <p class="message">
+          <code>{event.error.code}</code> {event.error.message}
+        </p>
+      )}
     </li>
   );
 }

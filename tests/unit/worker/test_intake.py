@@ -12,7 +12,7 @@ from shared.adapters.local.broker import LocalBroker
 from shared.domain.task import TaskPriority
 from tests.deadlines import eventually_async
 from worker_service import intake as intake_module
-from worker_service.intake import Intake
+from worker_service.intake import Intake, Turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -272,3 +272,54 @@ async def test_a_stop_with_nothing_in_hand_returns_at_once(broker: CountingBroke
     await fill(broker, 1, NORMAL)
     assert worker.ran == []
     assert not worker.takes_more
+
+
+# --- Asking for deliveries -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("_short_hold")
+async def test_a_worker_without_free_slots_asks_for_what_is_most_urgent_when_one_is_freed(
+    broker: CountingBroker, hire: Hire
+) -> None:
+    worker = await hire(broker, slots=1, busy=True)
+    await fill(broker, 1, NORMAL)
+    await worker.has_run(1)
+    await fill(broker, 5, LOW, NORMAL)
+    await paused(worker)
+    await fill(broker, 1, HIGH)
+    returned = broker.returned
+    worker.gate.set()
+    await worker.has_run(2)
+    assert worker.ran[1][0] is HIGH
+    await worker.has_run(12)
+    assert broker.returned == returned, "what is asked for is run"
+
+
+@pytest.mark.usefixtures("_short_hold")
+async def test_a_worker_that_asks_serves_the_lines_by_their_weights(broker: CountingBroker, hire: Hire) -> None:
+    worker = await hire(broker, slots=1, busy=True)
+    await fill(broker, 1, NORMAL)
+    await worker.has_run(1)
+    await fill(broker, 40, HIGH, NORMAL, LOW)
+    await paused(worker)
+    worker.gate.set()
+    await worker.has_run(1 + 21)
+    picked = Counter(priority for priority, _ in worker.ran[1:22])
+    assert picked == {HIGH: 16, NORMAL: 4, LOW: 1}
+
+
+def test_turns_are_saved_up_by_nobody_who_has_nothing_to_do() -> None:
+    turns = Turns()
+    lines = [HIGH, NORMAL, LOW]
+    for _ in range(1_000):
+        assert turns.order(lines)[0] is HIGH
+        turns.forget()
+    for _ in range(1_000):
+        assert turns.order([NORMAL])[0] is NORMAL
+        turns.serve(NORMAL, [NORMAL])
+    served = Counter[TaskPriority]()
+    for _ in range(210):
+        chosen = turns.order(lines)[0]
+        turns.serve(chosen, lines)
+        served[chosen] += 1
+    assert served == {HIGH: 160, NORMAL: 40, LOW: 10}
