@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MOST_MET = 100_000
 """Tasks that one watch may have met within the time that is not settled yet."""
 
-LOOK_BACK = 16
+LOOK_BACK = 4
 """Events read to find a task's place, most often enough; fewer than happen within seconds only to a busy task."""
 
 
@@ -96,8 +96,9 @@ class MatchingTasks:
             await self._take_survey(survey)
 
     async def _take_survey(self, survey: Survey) -> None:
-        there = {task_id: sequence for task_id, sequence in survey.sequences.items() if sequence}
-        gone = survey.sequences.keys() - there.keys()
+        gone = [task_id for task_id, sequence in survey.sequences.items() if not sequence]
+        # What stands where it stood when the watch began needs no place yet.
+        there = {id_: number for id_, number in survey.sequences.items() if number and number != self._begun.get(id_)}
         unmet = await self._meet(there)
         behind = {id_: mark.sequence for id_, sequence in there.items() if (mark := self._behind(id_, sequence))}
         await self._history.replay(behind, self._deliver)
