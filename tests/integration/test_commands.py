@@ -22,6 +22,7 @@ from tests.unit.domain.lives import processing
 from worker_service import TaskContext
 from worker_service.command_file import CommandHandler
 from worker_service.context import Interruption
+from worker_service.runners import group
 from worker_service.runners.command import CommandRunner
 
 if TYPE_CHECKING:
@@ -136,6 +137,14 @@ async def test_what_a_command_leaves_in_the_background_ends_with_it(shell: Shell
     assert isinstance(outcome, Succeed)
     left = int((tmp_path / "left").read_text())
     await asyncio.to_thread(eventually, lambda: _is_gone(left), within=5, what="the background process to end")
+
+
+async def test_a_daemon_that_has_left_the_group_does_not_hold_up_the_task(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group, "LAST_WORDS_SECONDS", 0.3)
+    outcome = await shell.run("""setsid sleep 3 & echo '{"result": 1}'""")
+    assert isinstance(outcome, Succeed)
 
 
 async def test_the_word_to_stop_reaches_all_that_a_command_has_started(shell: Shell, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import queue
 import sys
@@ -173,6 +174,15 @@ class Child:
             self._run(attempt)
 
     def _listen(self) -> None:
+        try:
+            self._heed_worker()
+        except BaseException:
+            # A process that hears nobody must not go on, and the worker sees that it has ended.
+            logging.getLogger(__name__).exception("child.deaf")
+            os._exit(70)
+        self._attempts.put(None)
+
+    def _heed_worker(self) -> None:
         while (said := self._pipe.read()) is not None:
             kind, body = said
             if kind is Kind.RUN:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 STREAM_BYTES = 64 << 10
 """How much of a child's output is read ahead, unless more is asked for."""
 
+LAST_WORDS_SECONDS = 10.0
+"""When the group has ended, what it wrote is read for no longer: somebody who has left it may hold the pipes open."""
+
 _LAUNCH = '(trap "" TERM INT HUP; read -r _; kill -s KILL -- "-$$") <"$0" >/dev/null 2>&1 & exec "$@"'
 """The guard: a member of the child's group that waits for the end of the lifeline, then kills the group.
 
@@ -58,22 +61,30 @@ class ProcessGroup:
         """
         loop = asyncio.get_running_loop()
         lifeline = _lifeline()
-        transport, streams = await loop.subprocess_exec(
-            lambda: _Streams(limit, loop),
-            "/bin/sh",
-            "-c",
-            _LAUNCH,
-            f"/dev/fd/{lifeline}",
-            *command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=stderr,
-            env=None if environment is None else dict(environment),
-            cwd=folder,
-            start_new_session=True,
-            pass_fds=(lifeline,),
+        starting = asyncio.ensure_future(
+            loop.subprocess_exec(
+                lambda: _Streams(limit, loop),
+                "/bin/sh",
+                "-c",
+                _LAUNCH,
+                f"/dev/fd/{lifeline}",
+                *command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=stderr,
+                env=None if environment is None else dict(environment),
+                cwd=folder,
+                start_new_session=True,
+                pass_fds=(lifeline,),
+            )
         )
-        return cls(transport, streams)
+        try:
+            return cls(*await asyncio.shield(starting))
+        except asyncio.CancelledError:
+            # It may exist already, and nobody would know of it.
+            with contextlib.suppress(OSError):
+                await cls(*await starting).abandon()
+            raise
 
     @property
     def stdin(self) -> asyncio.StreamWriter:
@@ -122,7 +133,13 @@ class ProcessGroup:
     def close(self) -> None:
         """End all of the group, and let go of what it has written and nobody has read."""
         self.kill()
+        self._streams.forget()
         self._transport.close()
+
+    async def abandon(self) -> None:
+        """Close it, and wait for its end, which cannot be long."""
+        self.close()
+        await self.wait()
 
     async def until(self, ending: asyncio.Task[Ending], *, tell: Callable[[], None], grace: float) -> Ending:
         """What `ending` comes to. If this call is cancelled, the child is told, and killed `grace` seconds later."""
@@ -162,6 +179,8 @@ class _Streams(asyncio.subprocess.SubprocessStreamProtocol):
         self.exited = asyncio.Event()
         self.code = 0
         self._process: asyncio.SubprocessTransport | None = None
+        self._loop = loop
+        self._hanging_up: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -176,6 +195,19 @@ class _Streams(asyncio.subprocess.SubprocessStreamProtocol):
         super().process_exited()
         self.code = code or 0
         self.exited.set()
+        self._hanging_up = self._loop.call_later(LAST_WORDS_SECONDS, self._hang_up)
+
+    def forget(self) -> None:
+        """Nobody listens any more."""
+        if self._hanging_up is not None:
+            self._hanging_up.cancel()
+
+    def _hang_up(self) -> None:
+        assert self._process is not None
+        for number in (1, 2):
+            pipe = self._process.get_pipe_transport(number)
+            if pipe is not None:
+                pipe.close()
 
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None

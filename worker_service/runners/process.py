@@ -103,7 +103,8 @@ class ProcessRunner:
             ended = await child.group.until(running, tell=tell, grace=self._kill_grace)
         except BaseException:
             # It is dead, or has said what nobody understands.
-            self._discard(child)
+            self._all.discard(child)
+            await child.group.abandon()
             raise
         self._put_back(child)
         return ended
@@ -122,7 +123,8 @@ class ProcessRunner:
             # The path as it is now: the modules may have been found through it.
             await child.open(self._opening | {"path": sys.path})
         except BaseException:
-            self._discard(child)
+            self._all.discard(child)
+            await group.abandon()
             raise
         return child
 
