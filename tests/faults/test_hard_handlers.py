@@ -22,8 +22,8 @@ async def test_a_task_that_kills_its_worker_each_time_ends_and_all_other_tasks_s
     own_stack.new_worker(WORKER_COUNT="2")
     own_stack.start(gateways=1, workers=0)
     async with calling(own_stack.address) as caller:
-        # Longer than it takes the other one to kill every worker there is, and short ones all the while.
-        long = [await caller.submit("test.steps", {"steps": 25, "pause": 0.2}) for _ in range(12)]
+        # Under way when the other one kills their worker, again and again; and short ones all the while.
+        long = [await caller.submit("test.steps", {"steps": 15, "pause": 0.2}) for _ in range(12)]
         for task in long:
             await caller.until_running(task.id)
         poison = await caller.submit("test.poison")
