@@ -13,6 +13,7 @@ from google.rpc import error_details_pb2
 from benchmarks.load import Clients, measuring
 from taskcast.v1 import task_pb2, task_service_pb2
 from tests.clients import all_finished, calling, problem_of, value
+from tests.servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -193,6 +194,24 @@ async def test_a_task_of_a_batch_costs_the_gateway_less_than_a_fifth_of_one_subm
                 await clients.stubs[0].BatchSubmitTasks(request, timeout=30)
             ratios.append(batch.processor["gateway"] / single.processor["gateway"])
     assert min(ratios) < 0.2, f"a thousand tasks in one call cost {ratios} times a thousand calls"
+
+
+async def test_without_a_broker_as_many_of_a_batch_are_taken_in_as_may_wait_and_the_rest_is_refused(
+    own_stack: Stack,
+) -> None:
+    own_stack.new_gateway(TASKCAST_MAX_UNDISPATCHED="30", RABBITMQ_URL=f"amqp://127.0.0.1:{free_port()}")
+    own_stack.start(gateways=0, workers=0)
+    async with calling(own_stack.address) as caller:
+        results = await _submit_all(caller, [_submit(number) for number in range(50)])
+        shown = await _get_all(caller, [result.task.id for result in results[:30]])
+
+    assert [result.HasField("task") for result in results] == [True] * 30 + [False] * 20
+    assert {result.task.status for result in shown} == {task_pb2.TASK_STATUS_WAITING}
+    for result in results[30:]:
+        unavailable = grpc.StatusCode.UNAVAILABLE.value[0]
+        assert _said(result.error) == (unavailable, "taskcast", "BROKER_UNAVAILABLE", ())
+        retry = error_details_pb2.RetryInfo()
+        assert any(detail.Unpack(retry) for detail in result.error.details)
 
 
 async def test_an_empty_batch_is_no_error(caller: Caller) -> None:

@@ -10,6 +10,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from taskcast.v1 import task_pb2
+from taskcast.v1 import task_service_pb2 as pb
 from tests.clients import calling, expect_whole_history, plain, read_all, timed_refusal
 from tests.deadlines import eventually_async
 from tests.stack import Stack
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.faults
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 SUCCESS = task_pb2.TASK_STATUS_SUCCESS
+ECHO = pb.SubmitTaskRequest(type="test.echo")
 
 
 @pytest.fixture(name="store")
@@ -57,6 +59,11 @@ def _calls(caller: Caller, task_id: str, within: float) -> list[Awaitable[object
         caller.submit("test.echo", 1, within=within),
         caller.get(task_id, within=within),
         caller.cancel(task_id, within=within),
+        caller.stub.RetryTask(pb.RetryTaskRequest(task_id=task_id), timeout=within),
+        caller.stub.ListTasks(pb.ListTasksRequest(), timeout=within),
+        caller.stub.BatchSubmitTasks(pb.BatchSubmitTasksRequest(requests=[ECHO] * 1_000), timeout=within),
+        caller.stub.BatchGetTasks(pb.BatchGetTasksRequest(task_ids=[task_id] * 1_000), timeout=within),
+        caller.stub.BatchCancelTasks(pb.BatchCancelTasksRequest(task_ids=[task_id] * 1_000), timeout=within),
         # Those that wait for one another must not add up.
         *(caller.get(task_id, within=within) for _ in range(40)),
     ]
