@@ -22,6 +22,7 @@ import redis
 from google.protobuf import struct_pb2
 
 from benchmarks.http_edge import measure_http
+from benchmarks.lists import measure_lists
 from benchmarks.load import Clients, Measured, measuring, processor_seconds, submit, watch
 from benchmarks.watches import measure_watches
 from benchmarks.webhooks import measure_webhooks
@@ -56,6 +57,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=2_000, help="tasks, or calls, a round (default 2000)")
     parser.add_argument("--watches", action="store_true", help="only what live messages cost, by kind of watch")
     parser.add_argument("--http", action="store_true", help="only what HTTP costs beside gRPC")
+    parser.add_argument("--lists", action="store_true", help="only what listings and their indexes cost")
     parser.add_argument("--webhooks", action="store_true", help="only how many webhooks a process sends")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
@@ -72,6 +74,8 @@ def main() -> None:
                 measuring_ = measure_watches(stack)
             elif arguments.http:
                 measuring_ = measure_http(stack, arguments.tasks)
+            elif arguments.lists:
+                measuring_ = measure_lists(stack)
             elif arguments.webhooks:
                 measuring_ = measure_webhooks(stack)
             else:
