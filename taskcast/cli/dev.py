@@ -150,11 +150,12 @@ def _invite(address: str, http: str, types: list[str], data: Path | None) -> Non
   curl http://{http}/tasks -H 'Content-Type: application/json' -d '{body}'
   curl -N 'http://{http}/tasks/<id>/stream?afterSequence=0'
 """
+    look = f"Look at http://{http}/ in a browser, or paste" if http else "Paste"
     typer.echo(
         f"""Taskcast serves gRPC on {address}{f", HTTP on http://{http}," if http else ""} and keeps tasks {kept}.
 Handlers: {", ".join(types)}
 
-Paste one of these into another terminal:
+{look} one of these into another terminal:
 
 {jobs}
   grpcurl -plaintext {address} list
