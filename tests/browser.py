@@ -6,7 +6,7 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.servers import ensure_browser
 
@@ -23,6 +23,9 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PATIENCE_MS = 15_000
+"""How long anything may take to appear: the machine may have much else to do."""
+
 WIDE = (1400, 860)
 NARROW = (360, 740)
 
@@ -34,6 +37,7 @@ REFUSED = r"the server responded with a status of 400"
 @contextmanager
 def browser() -> Iterator[Browser]:
     """Chromium without a window, for as long as the context lasts."""
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=ensure_browser(), args=ARGUMENTS)
         try:
@@ -54,7 +58,7 @@ def tab(chromium: Browser, *, size: tuple[int, int] = WIDE, theme: str = "light"
         color_scheme="dark" if theme == "dark" else "light",
     )
     page = context.new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(PATIENCE_MS)
     complaints: list[str] = []
 
     def heard(message: ConsoleMessage) -> None:

@@ -3,10 +3,24 @@ import { chapters } from "../src/model/chapters";
 import { fold } from "../src/model/fold";
 import { readEvent, readTask, type TaskEvent } from "../src/model/task";
 
-const submitted = readTask({ id: "a", type: "t", status: "TASK_STATUS_WAITING", sequence: "1", createTime: "2026-01-01T00:00:00Z" });
+const submitted = readTask({
+  id: "a",
+  type: "t",
+  status: "TASK_STATUS_WAITING",
+  sequence: "1",
+  createTime: "2026-01-01T00:00:00Z",
+});
 
 const event = (sequence: number, type: string, status: string, attempt: number): TaskEvent =>
-  readEvent({ taskId: "a", sequence: String(sequence), type: `TYPE_${type}`, status: `TASK_STATUS_${status}`, attempt, time: `2026-01-01T00:00:0${sequence}Z`, worker: `w/${attempt}` });
+  readEvent({
+    taskId: "a",
+    sequence: String(sequence),
+    type: `TYPE_${type}`,
+    status: `TASK_STATUS_${status}`,
+    attempt,
+    time: `2026-01-01T00:00:0${sequence}Z`,
+    worker: `w/${attempt}`,
+  });
 
 const LIFE = [
   event(1, "SUBMITTED", "WAITING", 0),

@@ -12,7 +12,14 @@ test("what ended is counted in its bin, once, however often one hears of it", ()
   const now = 10_000 * BIN_MS;
   activity.take(event("a", "SUBMITTED", "WAITING", now - 3 * BIN_MS));
   activity.take(event("a", "SUCCEEDED", "SUCCESS", now - 2 * BIN_MS));
-  activity.read(readTask({ id: "a", status: "TASK_STATUS_SUCCESS", createTime: at(now - 3 * BIN_MS), endTime: at(now - 2 * BIN_MS) }));
+  activity.read(
+    readTask({
+      id: "a",
+      status: "TASK_STATUS_SUCCESS",
+      createTime: at(now - 3 * BIN_MS),
+      endTime: at(now - 2 * BIN_MS),
+    }),
+  );
   activity.take(event("b", "FAILED", "FAILED", now - 2 * BIN_MS + 1));
   const slices = activity.slices(now);
   expect(slices).toHaveLength(BINS);

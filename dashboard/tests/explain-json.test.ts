@@ -1,9 +1,12 @@
 import { expect, test } from "vitest";
 import { explainJson } from "../src/model/explain-json";
 
-test.each(['{"a": [1, -2.5e3, true, null, "\\u00e9\\n"], "b": {}}', "3", '" "', " [ ] ", '{"a":{"b":[[]]}}'])("%s is JSON", (text) => {
-  expect(explainJson(text)).toBe("");
-});
+test.each(['{"a": [1, -2.5e3, true, null, "\\u00e9\\n"], "b": {}}', "3", '" "', " [ ] ", '{"a":{"b":[[]]}}'])(
+  "%s is JSON",
+  (text) => {
+    expect(explainJson(text)).toBe("");
+  },
+);
 
 test.each([
   ['{\n  "a": oops\n}', "Line 2, column 8: a value is expected"],

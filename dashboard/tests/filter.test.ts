@@ -8,7 +8,10 @@ test("a filter survives the page's address", () => {
 });
 
 test("an address with nonsense is a filter without it", () => {
-  expect(fromAddress(new URLSearchParams("status=failed,what&label=novalue"))).toEqual({ ...EVERYTHING, statuses: ["FAILED"] });
+  expect(fromAddress(new URLSearchParams("status=failed,what&label=novalue"))).toEqual({
+    ...EVERYTHING,
+    statuses: ["FAILED"],
+  });
 });
 
 test("a request names the statuses, a stream does not: a task that leaves must be seen to leave", () => {

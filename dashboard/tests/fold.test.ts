@@ -2,7 +2,13 @@ import { expect, test } from "vitest";
 import { fold } from "../src/model/fold";
 import { readEvent, readTask } from "../src/model/task";
 
-const waiting = readTask({ id: "a", type: "t", status: "TASK_STATUS_WAITING", sequence: "1", createTime: "2026-01-01T00:00:00Z" });
+const waiting = readTask({
+  id: "a",
+  type: "t",
+  status: "TASK_STATUS_WAITING",
+  sequence: "1",
+  createTime: "2026-01-01T00:00:00Z",
+});
 
 const event = (sequence: number, type: string, status: string, more: object = {}) =>
   readEvent({

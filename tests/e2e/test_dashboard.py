@@ -71,7 +71,7 @@ def test_a_task_submitted_in_the_page_is_followed_to_its_result_without_a_reload
 
     expect(page.get_by_role("progressbar")).to_be_visible()
     page.evaluate(NOTE_PROGRESS)
-    expect(page.locator(".headline .status")).to_have_text("Success", timeout=20_000)
+    expect(page.locator(".headline .status")).to_have_text("Success")
     seen = page.evaluate("window.seen")
     assert len(set(seen)) > 5, f"the bar stood at {seen}"
     assert seen == sorted(seen)
@@ -267,4 +267,4 @@ def test_queues_and_workers_are_shown_with_what_ended_lately(page_stack: Stack, 
     expect(page.locator('[data-queue="default"]')).to_be_visible()
     expect(page.get_by_role("region", name="Workers")).to_contain_text("test.echo")
     expect(page.get_by_role("img", name=re.compile("Finished over the last 10 minutes: succeeded"))).to_be_visible()
-    expect(page.locator('.bars[data-tone="good"]')).to_have_attribute("d", re.compile("M"), timeout=15_000)
+    expect(page.locator('.bars[data-tone="good"]')).to_have_attribute("d", re.compile("M"))

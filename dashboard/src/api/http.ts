@@ -74,7 +74,8 @@ export function readFault(status: number, json: unknown): Fault {
       reason = String(detail.reason ?? "");
       metadata = (detail.metadata ?? {}) as Record<string, string>;
     }
-    if (kind.endsWith("google.rpc.BadRequest")) violations.push(...((detail.fieldViolations ?? []) as FieldViolation[]));
+    if (kind.endsWith("google.rpc.BadRequest"))
+      violations.push(...((detail.fieldViolations ?? []) as FieldViolation[]));
   }
   return new Fault(body.message || `The gateway answered with status ${status}.`, status, reason, violations, metadata);
 }
@@ -114,4 +115,5 @@ export const listWorkers = async (signal?: AbortSignal): Promise<Json[]> =>
   ((await call("GET", "workers", undefined, signal)).workers ?? []) as Json[];
 
 /** Why a call failed, for people. */
-export const sentence = (error: unknown): string => (error instanceof Fault ? error.message : "Something went wrong here.");
+export const sentence = (error: unknown): string =>
+  error instanceof Fault ? error.message : "Something went wrong here.";

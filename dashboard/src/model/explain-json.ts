@@ -74,7 +74,11 @@ class Reader {
   private string(): void {
     if (this.skip(STRING)) return;
     const end = this.text.slice(this.at + 1).search(/["\n]/);
-    this.fail(end < 0 || this.text[this.at + 1 + end] === "\n" ? "the string does not end on its line" : "the string has a wrong escape");
+    this.fail(
+      end < 0 || this.text[this.at + 1 + end] === "\n"
+        ? "the string does not end on its line"
+        : "the string has a wrong escape",
+    );
   }
 
   private insteadOfValue(next: string): string {

@@ -35,6 +35,11 @@ export function fold(task: Task, event: TaskEvent): Task {
 function endLast(attempts: readonly Attempt[], event: TaskEvent): readonly Attempt[] {
   const last = attempts.at(-1);
   if (!last || last.ended !== undefined) return attempts;
-  const ended: Attempt = { ...last, ended: event.time, outcome: event.status, ...(event.error && { error: event.error }) };
+  const ended: Attempt = {
+    ...last,
+    ended: event.time,
+    outcome: event.status,
+    ...(event.error && { error: event.error }),
+  };
   return [...attempts.slice(0, -1), ended];
 }

@@ -22,7 +22,10 @@ const ROUND_TIMES = [1, 10, 100, 1_000, 10_000, MINUTE, 10 * MINUTE, 60 * MINUTE
 export function timeScale(values: readonly (number | undefined)[]): Scale {
   const known = values.filter((value) => value !== undefined).map((value) => Math.max(1, value));
   const [lowest, highest] = known.length ? [Math.min(...known), Math.max(...known)] : [10, 1_000];
-  const from = Math.max(0, ROUND_TIMES.findLastIndex((time) => time <= lowest));
+  const from = Math.max(
+    0,
+    ROUND_TIMES.findLastIndex((time) => time <= lowest),
+  );
   const above = ROUND_TIMES.findIndex((time) => time >= highest);
   const to = Math.max(from + 1, above < 0 ? ROUND_TIMES.length - 1 : above);
   const ticks = ROUND_TIMES.slice(from, to + 1);

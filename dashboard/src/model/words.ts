@@ -62,7 +62,12 @@ function longSpan(ms: number): string {
 const two = (major: number, unit: string, minor: number, lesser: string): string =>
   minor ? `${major} ${unit} ${minor} ${lesser}` : `${major} ${unit}`;
 
-const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 });
+const CLOCK = new Intl.DateTimeFormat("en-GB", {
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  fractionalSecondDigits: 3,
+});
 const DAY_AND_CLOCK = new Intl.DateTimeFormat("en-GB", {
   year: "numeric",
   month: "short",

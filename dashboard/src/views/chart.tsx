@@ -88,10 +88,16 @@ export function Chart({ title, kind, series, format, knownFrom }: ChartProps) {
               {minutes ? `${minutes} min ago` : "now"}
             </text>
           ))}
-          {knownFrom > 0 && <rect class="unknown" x={LEFT} y={TOP} width={Math.min(knownFrom, BINS) * step} height={PLOT} />}
+          {knownFrom > 0 && (
+            <rect class="unknown" x={LEFT} y={TOP} width={Math.min(knownFrom, BINS) * step} height={PLOT} />
+          )}
           {kind === "bars"
-            ? stacked(series).map(({ tone, ranges }) => <path key={tone} class="bars" data-tone={tone} d={bars(ranges, x, y, step)} />)
-            : series.map(({ tone, values }) => <path key={tone} class="line" data-tone={tone} d={line(values, x, y, step)} />)}
+            ? stacked(series).map(({ tone, ranges }) => (
+                <path key={tone} class="bars" data-tone={tone} d={bars(ranges, x, y, step)} />
+              ))
+            : series.map(({ tone, values }) => (
+                <path key={tone} class="line" data-tone={tone} d={line(values, x, y, step)} />
+              ))}
           {pointed.value !== undefined && <path class="pointer" d={`M${x(bin) + step / 2} ${TOP}v${PLOT}`} />}
         </svg>
       </figure>
@@ -120,7 +126,11 @@ type Place = (value: number) => number;
 function bars(ranges: readonly (readonly [number, number])[], x: Place, y: Place, step: number): string {
   const width = Math.max(1, step - 1);
   return ranges
-    .map(([from, to], bin) => (to > from ? `M${x(bin).toFixed(1)} ${y(from).toFixed(1)}V${y(to).toFixed(1)}h${width.toFixed(1)}V${y(from).toFixed(1)}z` : ""))
+    .map(([from, to], bin) =>
+      to > from
+        ? `M${x(bin).toFixed(1)} ${y(from).toFixed(1)}V${y(to).toFixed(1)}h${width.toFixed(1)}V${y(from).toFixed(1)}z`
+        : "",
+    )
     .join("");
 }
 

@@ -26,10 +26,22 @@ export function Header({ onHelp }: { onHelp: () => void }) {
         </a>
       </nav>
       <LinkState />
-      <button type="button" class="quiet square" onClick={nextTheme} aria-label={`Colours: ${THEME_WORDS[theme.value]}`} title={`Colours: ${THEME_WORDS[theme.value]}`}>
+      <button
+        type="button"
+        class="quiet square"
+        onClick={nextTheme}
+        aria-label={`Colours: ${THEME_WORDS[theme.value]}`}
+        title={`Colours: ${THEME_WORDS[theme.value]}`}
+      >
         <ThemeIcon theme={theme.value} />
       </button>
-      <button type="button" class="quiet square help-button" onClick={onHelp} aria-label="Help and keys" title="Help and keys (?)">
+      <button
+        type="button"
+        class="quiet square help-button"
+        onClick={onHelp}
+        aria-label="Help and keys"
+        title="Help and keys (?)"
+      >
         <HelpIcon />
       </button>
       <a class="button primary" href="#/submit" {...here("submit")}>

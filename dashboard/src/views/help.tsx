@@ -45,8 +45,8 @@ export function Help({ onClose }: { onClose: () => void }) {
         ))}
       </dl>
       <p class="muted">
-        The filter takes a type, <code>queue:name</code>, <code>label=value</code>, or a task’s id. The HTTP interface is
-        described at <a href="docs">/docs</a>.
+        The filter takes a type, <code>queue:name</code>, <code>label=value</code>, or a task’s id. The HTTP interface
+        is described at <a href="docs">/docs</a>.
       </p>
       <div class="actions">
         <button type="button" onClick={() => dialog.current!.close()}>

@@ -52,7 +52,9 @@ const SHAPES: Record<Status, ComponentChildren> = {
 };
 
 /** The shape of a status: each can be told from the others without its colour. */
-export const StatusIcon = ({ status, size = 14 }: { status: Status; size?: number }) => <Icon size={size}>{SHAPES[status]}</Icon>;
+export const StatusIcon = ({ status, size = 14 }: { status: Status; size?: number }) => (
+  <Icon size={size}>{SHAPES[status]}</Icon>
+);
 
 export const PlusIcon = () => (
   <Icon>

@@ -24,7 +24,12 @@ export function JsonView({ title, value, absent }: { title: string; value: unkno
       <header>
         <h2>{title}</h2>
         {absent === undefined && navigator.clipboard && (
-          <button type="button" class="quiet" onClick={() => void copy()} aria-label={`Copy the ${title.toLowerCase()}`}>
+          <button
+            type="button"
+            class="quiet"
+            onClick={() => void copy()}
+            aria-label={`Copy the ${title.toLowerCase()}`}
+          >
             <CopyIcon />
             {copied.value ? "Copied" : "Copy"}
           </button>

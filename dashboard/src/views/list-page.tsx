@@ -82,5 +82,7 @@ function Footer({ list }: { list: TaskList }) {
 
 function counted(length: number, more: boolean): string {
   if (!more) return plural(length, "task");
-  return length >= MOST_TASKS ? `The newest ${amount(length)} tasks; a filter finds older ones` : `The newest ${amount(length)} tasks`;
+  return length >= MOST_TASKS
+    ? `The newest ${amount(length)} tasks; a filter finds older ones`
+    : `The newest ${amount(length)} tasks`;
 }

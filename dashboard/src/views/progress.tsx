@@ -11,7 +11,14 @@ export function ProgressBar({ progress, status, label }: { progress: Progress; s
   const shown = Math.floor(percent);
   return (
     <span class="progress" data-status={status}>
-      <span class="track" role="progressbar" aria-label={label} aria-valuemin={0} aria-valuemax={100} aria-valuenow={shown}>
+      <span
+        class="track"
+        role="progressbar"
+        aria-label={label}
+        aria-valuemin={0}
+        aria-valuemax={100}
+        aria-valuenow={shown}
+      >
         <span class="fill" ref={fill} />
       </span>
       <span class="percent">{shown}%</span>

@@ -26,7 +26,9 @@ export function SubmitPage() {
     const leaving = new AbortController();
     // Suggestions only: the form works without them.
     listWorkers(leaving.signal)
-      .then((workers) => (types.value = [...new Set(workers.flatMap((worker) => (worker.types ?? []) as string[]))].sort()))
+      .then(
+        (workers) => (types.value = [...new Set(workers.flatMap((worker) => (worker.types ?? []) as string[]))].sort()),
+      )
       .catch(() => undefined);
     listQueues(leaving.signal)
       .then((found) => (queues.value = found.map((queue) => String(queue.name))))
@@ -84,20 +86,57 @@ export function SubmitPage() {
       <h1>New task</h1>
       <form ref={form} onSubmit={(event) => void submit(event)} noValidate>
         <Field name="type" label="Type" hint="The handler that runs it" complaints={complaints}>
-          <input id="type" name="type" type="text" list="types" maxLength={128} autocomplete="off" spellcheck={false} aria-describedby="type-note" autoFocus />
+          <input
+            id="type"
+            name="type"
+            type="text"
+            list="types"
+            maxLength={128}
+            autocomplete="off"
+            spellcheck={false}
+            aria-describedby="type-note"
+            autoFocus
+          />
           <Options id="types" words={types.value} />
         </Field>
         <Field name="payload" label="Payload" hint="JSON; empty means null" complaints={complaints}>
-          <textarea id="payload" name="payload" rows={9} spellcheck={false} placeholder={'{"duration": 5}'} aria-describedby="payload-note" onBlur={checkPayload} onInput={() => complaints.value.payload && checkPayload()} />
+          <textarea
+            id="payload"
+            name="payload"
+            rows={9}
+            spellcheck={false}
+            placeholder={'{"duration": 5}'}
+            aria-describedby="payload-note"
+            onBlur={checkPayload}
+            onInput={() => complaints.value.payload && checkPayload()}
+          />
         </Field>
         <div class="side-by-side">
           <Field name="queue" label="Queue" complaints={complaints}>
-            <input id="queue" name="queue" type="text" list="queues" maxLength={64} placeholder="default" autocomplete="off" spellcheck={false} aria-describedby="queue-note" />
+            <input
+              id="queue"
+              name="queue"
+              type="text"
+              list="queues"
+              maxLength={64}
+              placeholder="default"
+              autocomplete="off"
+              spellcheck={false}
+              aria-describedby="queue-note"
+            />
             <Options id="queues" words={queues.value} />
           </Field>
           <Field name="delay" label="Start after" complaints={complaints}>
             <div class="with-unit">
-              <input id="delay" name="delay" type="number" min={0} step="any" placeholder="0" aria-describedby="delay-note" />
+              <input
+                id="delay"
+                name="delay"
+                type="number"
+                min={0}
+                step="any"
+                placeholder="0"
+                aria-describedby="delay-note"
+              />
               <select name="unit" aria-label="Unit of the delay">
                 {Object.keys(UNITS).map((unit) => (
                   <option key={unit}>{unit}</option>
@@ -146,7 +185,13 @@ function fieldComplaints(error: unknown): Complaints {
   return found;
 }
 
-function Field(props: { name: string; label: string; hint?: string; complaints: Signal<Complaints>; children: ComponentChildren }) {
+function Field(props: {
+  name: string;
+  label: string;
+  hint?: string;
+  complaints: Signal<Complaints>;
+  children: ComponentChildren;
+}) {
   const complaint = props.complaints.value[props.name];
   return (
     <div class={`field ${complaint ? "wrong" : ""}`}>
@@ -169,7 +214,13 @@ const Options = ({ id, words }: { id: string; words: readonly string[] }) => (
   </datalist>
 );
 
-function Labels({ labels, complaint }: { labels: Signal<readonly (readonly [number, string, string])[]>; complaint: string }) {
+function Labels({
+  labels,
+  complaint,
+}: {
+  labels: Signal<readonly (readonly [number, string, string])[]>;
+  complaint: string;
+}) {
   const change = (row: number, key: string, value: string): void => {
     labels.value = labels.value.map((each) => (each[0] === row ? [row, key, value] : each));
   };
@@ -183,10 +234,32 @@ function Labels({ labels, complaint }: { labels: Signal<readonly (readonly [numb
       </legend>
       {labels.value.map(([row, key, value]) => (
         <div class="label-row" key={row}>
-          <input type="text" aria-label="Label" placeholder="team" maxLength={63} value={key} autocomplete="off" autoFocus onInput={(event) => change(row, event.currentTarget.value, value)} />
+          <input
+            type="text"
+            aria-label="Label"
+            placeholder="team"
+            maxLength={63}
+            value={key}
+            autocomplete="off"
+            autoFocus
+            onInput={(event) => change(row, event.currentTarget.value, value)}
+          />
           <span aria-hidden="true">=</span>
-          <input type="text" aria-label="Value of the label" placeholder="blue" maxLength={255} value={value} autocomplete="off" onInput={(event) => change(row, key, event.currentTarget.value)} />
-          <button type="button" class="quiet" aria-label="Remove this label" onClick={() => (labels.value = labels.value.filter((each) => each[0] !== row))}>
+          <input
+            type="text"
+            aria-label="Value of the label"
+            placeholder="blue"
+            maxLength={255}
+            value={value}
+            autocomplete="off"
+            onInput={(event) => change(row, key, event.currentTarget.value)}
+          />
+          <button
+            type="button"
+            class="quiet"
+            aria-label="Remove this label"
+            onClick={() => (labels.value = labels.value.filter((each) => each[0] !== row))}
+          >
             <CloseIcon />
           </button>
         </div>

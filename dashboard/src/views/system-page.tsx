@@ -59,15 +59,33 @@ function Queues({ queues }: { queues: readonly Queue[] | undefined }) {
             <thead>
               <tr>
                 <th scope="col">Queue</th>
-                <th scope="col" class="number">Waiting</th>
-                <th scope="col" class="number">High</th>
-                <th scope="col" class="number">Normal</th>
-                <th scope="col" class="number">Low</th>
-                <th scope="col" class="number">Oldest</th>
-                <th scope="col" class="number">Delayed</th>
-                <th scope="col" class="number">Running</th>
-                <th scope="col" class="number">Workers</th>
-                <th scope="col" class="number">Finished</th>
+                <th scope="col" class="number">
+                  Waiting
+                </th>
+                <th scope="col" class="number">
+                  High
+                </th>
+                <th scope="col" class="number">
+                  Normal
+                </th>
+                <th scope="col" class="number">
+                  Low
+                </th>
+                <th scope="col" class="number">
+                  Oldest
+                </th>
+                <th scope="col" class="number">
+                  Delayed
+                </th>
+                <th scope="col" class="number">
+                  Running
+                </th>
+                <th scope="col" class="number">
+                  Workers
+                </th>
+                <th scope="col" class="number">
+                  Finished
+                </th>
               </tr>
             </thead>
             <tbody>
@@ -83,9 +101,7 @@ function Queues({ queues }: { queues: readonly Queue[] | undefined }) {
                   <td class="number">{queue.oldestWaiting === undefined ? "–" : age(queue.oldestWaiting)}</td>
                   <td class="number">{amount(queue.delayed)}</td>
                   <td class="number">{amount(queue.running)}</td>
-                  <td class="number">
-                    {queue.consumers || <span class="complaint">none</span>}
-                  </td>
+                  <td class="number">{queue.consumers || <span class="complaint">none</span>}</td>
                   <td class="number">{perSecond(queue.rate)}</td>
                 </tr>
               ))}
@@ -110,11 +126,17 @@ function Workers({ workers }: { workers: readonly Worker[] | undefined }) {
             <thead>
               <tr>
                 <th scope="col">Worker</th>
-                <th scope="col" class="number">Running</th>
+                <th scope="col" class="number">
+                  Running
+                </th>
                 <th scope="col">Queues</th>
                 <th scope="col">Types</th>
-                <th scope="col" class="number">Heard of</th>
-                <th scope="col" class="number">Up for</th>
+                <th scope="col" class="number">
+                  Heard of
+                </th>
+                <th scope="col" class="number">
+                  Up for
+                </th>
                 <th scope="col">Version</th>
               </tr>
             </thead>

@@ -177,7 +177,10 @@ function Facts({ task }: { task: Task }) {
           </Fact>
         )}
         <Fact name="Submitted">
-          {dayAndTime(task.created)} <span class="muted">(<Age since={task.created} /> ago)</span>
+          {dayAndTime(task.created)}{" "}
+          <span class="muted">
+            (<Age since={task.created} /> ago)
+          </span>
         </Fact>
         {task.scheduled !== undefined && <Fact name="Not before">{dayAndTime(task.scheduled)}</Fact>}
         {task.started !== undefined && (

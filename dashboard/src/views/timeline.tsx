@@ -127,7 +127,11 @@ function EventView({ event, since, plain = false }: { event: TaskEvent; since: n
         {event.type === "PROGRESSED" && <ProgressWords event={event} />}
         {event.nextAttempt !== undefined && event.nextAttempt > event.time && (
           <span class="muted">
-            {event.nextAttempt > now.value ? <Until time={event.nextAttempt} /> : `after ${span(event.nextAttempt - event.time)}`}
+            {event.nextAttempt > now.value ? (
+              <Until time={event.nextAttempt} />
+            ) : (
+              `after ${span(event.nextAttempt - event.time)}`
+            )}
           </span>
         )}
         {event.cancelReason && <span class="message">{event.cancelReason}</span>}
