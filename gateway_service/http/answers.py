@@ -15,15 +15,14 @@ from gateway_service.rpc.errors import http_status, to_status
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from google.protobuf.message import Message
     from google.rpc import status_pb2
 
 JSON = "application/json"
 
 
-def message_response(message: Message, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """A message as proto3 JSON."""
-    return Response(to_json(message), status, headers, media_type=JSON)
+def json_response(content: str, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """An answer of JSON that is written already."""
+    return Response(content, status, headers, media_type=JSON)
 
 
 def error_response(error: Exception, where: str) -> Response:
@@ -36,7 +35,7 @@ def error_response(error: Exception, where: str) -> Response:
         headers["Allow"] = ", ".join(error.allowed)
     if isinstance(error, RequestTooSlowError | HeadersTooLargeError):
         headers["Connection"] = "close"  # Nobody reads the rest.
-    return message_response(status, status=http_status(error), headers=headers)
+    return json_response(to_json(status), status=http_status(error), headers=headers)
 
 
 def _retry_seconds(status: status_pb2.Status) -> int | None:

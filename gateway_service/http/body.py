@@ -1,4 +1,4 @@
-"""Reading a request's body: whole, in time, no larger than it may be, and JSON."""
+"""Reading a request's body: whole, in time, no larger than it may be, and said to be JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from gateway_service.http.faults import RequestTooLargeError, RequestTooSlowError, UnsupportedMediaTypeError
-from gateway_service.http.json_text import load_json
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -20,17 +19,16 @@ class BodyReader:
         self._most = most
         self._deadline = deadline
 
-    async def read(self, request: Request) -> object:
-        """The JSON value of the body; an empty object if there is no body.
+    async def read(self, request: Request) -> bytes:
+        """The whole body; empty if there is none.
 
-        Raises RequestTooLargeError, RequestTooSlowError, UnsupportedMediaTypeError, InvalidRequestError, or
-        ClientDisconnect if the client has gone.
+        Raises RequestTooLargeError, RequestTooSlowError, UnsupportedMediaTypeError, or ClientDisconnect if the
+        client has gone.
         """
         body = await self._whole(request)
-        if not body:
-            return {}
-        _check_media_type(request.headers.get("content-type", ""))
-        return load_json(body)
+        if body:
+            _check_media_type(request.headers.get("content-type", ""))
+        return body
 
     async def _whole(self, request: Request) -> bytes:
         length = request.headers.get("content-length", "")

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 from google.protobuf import message_factory
 
 from gateway_service.faults import InvalidRequestError
-from gateway_service.http.answers import message_response
-from gateway_service.http.json_message import put_json
+from gateway_service.http.answers import json_response
+from gateway_service.http.json_message import put_json, to_json
+from gateway_service.http.json_text import load_json
+from gateway_service.http.large import beside_the_loop
 from gateway_service.http.query import FILTER, Parameter, read_query
 from shared.domain.submission import Violation
 from taskcast.v1 import admin_service_pb2, task_service_pb2
@@ -103,13 +105,14 @@ class CallEndpoint:
     async def __call__(self, request: Request) -> Response:
         """Read the request, call, and write the answer."""
         query = read_query(request, self._call.query)
-        value = query if self._call.verb == "GET" else await self._bodies.read(request)
-        message = self._read(value, request)
+        body = b"" if self._call.verb == "GET" else await self._bodies.read(request)
+        message = await beside_the_loop(len(body), lambda: self._read(load_json(body) if body else query, request))
         async with self._bound.one():
             # No unary method of ours looks at its context, which only gRPC has.
             answer = await self._method(message, cast("Any", None))
         headers = {"Location": f"/tasks/{cast('Any', answer).task.id}"} if self._call.creates else None
-        return message_response(answer, status=self._call.status, headers=headers)
+        content = await beside_the_loop(answer.ByteSize(), lambda: to_json(answer))
+        return json_response(content, status=self._call.status, headers=headers)
 
     def _read(self, value: object, request: Request) -> Message:
         message = put_json(value, self._request_class())

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from gateway_service.faults import ShuttingDownError
 from gateway_service.http.json_message import to_json
+from gateway_service.http.large import beside_the_loop
 from gateway_service.rpc.errors import to_status
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class _Outlet:
             self._began = True
             await self._send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
             await self._put(f"retry: {RETRY_MILLIS}\n\n".encode())
-        await self._put(self._framed(update))
+        await self._put(await beside_the_loop(update.ByteSize(), lambda: self._framed(update)))
 
     async def finish(self, error: Exception | None, where: str) -> None:
         """End the response. Raises `error` if nothing was sent yet."""
