@@ -15,6 +15,7 @@ from taskcast.cli.queues import queues
 from taskcast.cli.retry import retry
 from taskcast.cli.submit import submit
 from taskcast.cli.watch import watch
+from taskcast.cli.webhooks import webhooks
 from taskcast.cli.workers import workers
 from taskcast.client import DEFAULT_ADDRESS
 
@@ -31,6 +32,7 @@ for command in (submit, batch, get, watch, cancel, retry):
 app.command("list")(list_tasks)
 app.command()(queues)
 app.command()(workers)
+app.add_typer(webhooks)
 
 
 @app.command(
