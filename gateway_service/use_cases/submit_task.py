@@ -82,49 +82,63 @@ class SubmitTask:
         is the same. Raises InvalidRequestError, WebhooksUnsignedError, RequestIdReusedError, BacklogFullError,
         StoreUnavailableError (then the outcome is unknown) or StoreFullError.
         """
-        (outcome,) = await self.all(tenant, [submission])
+        (outcome,) = await self.all(tenant, [submission], result=True)
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
-    async def all(self, tenant: str, submissions: Sequence[Submission]) -> list[Submitted | Fault | StoreError]:
-        """Record many, each by itself; in the place of an answer may stand what `__call__` would have raised."""
-        outcomes: list[Submitted | Fault | StoreError | None] = [self._refusal(tenant, s) for s in submissions]
-        ordered = [index for index, refusal in enumerate(outcomes) if refusal is None]
+    async def all(
+        self, tenant: str, submissions: Sequence[Submission], *, result: bool = False
+    ) -> list[Submitted | Fault | StoreError]:
+        """Record many, each by itself; in the place of an answer may stand what `__call__` would have raised.
+
+        A task that an earlier submission made comes with its result only if `result` says so.
+        """
+        outcomes: dict[int, Submitted | Fault | StoreError] = {}
+        for index, submission in enumerate(submissions):
+            refusal = self._refusal(tenant, submission)
+            if refusal is not None:
+                outcomes[index] = refusal
+        admitted = [index for index in range(len(submissions)) if index not in outcomes]
         room = self._dispatcher.room
-        if len(ordered) > room:
+        if len(admitted) > room:
             waiting = self._dispatcher.undispatched
             full = BacklogFullError(f"{waiting} tasks wait for RabbitMQ already; submit again later.")
-            for index in ordered[room:]:
-                outcomes[index] = full
-            del ordered[room:]
-        orders = [_order(tenant, submissions[index]) for index in ordered]
+            outcomes |= dict.fromkeys(admitted[room:], full)
+            del admitted[room:]
+        orders = [_order(tenant, submissions[index]) for index in admitted]
         answers = await self._journal.execute_all(orders)
         failpoint("gateway.recorded")
         now = self._clock.now()
         self._dispatcher.offer(
             [answer.task for answer in answers if isinstance(answer, Done) and answer.task.not_before <= now]
         )
-        for index, order, answer in zip(ordered, orders, answers, strict=True):
+        repeated: dict[int, str] = {}
+        for index, order, answer in zip(admitted, orders, answers, strict=True):
             if isinstance(answer, Done):
                 outcomes[index] = Submitted(answer.task, duplicate=False)
-            elif isinstance(answer, Refused):
-                outcomes[index] = await self._repeated(submissions[index], order.task_id, answer)
-            else:
+            elif not isinstance(answer, Refused):
                 outcomes[index] = answer
-        return outcomes  # type: ignore[return-value]  # None has been replaced everywhere.
+            elif answer.fingerprint == order.fingerprint:
+                repeated[index] = order.task_id
+            else:
+                outcomes[index] = RequestIdReusedError(submissions[index].request_id, order.task_id)
+        found = await self._find([*repeated.values()], result=result)
+        outcomes |= zip(repeated, found, strict=True)
+        return [outcomes[index] for index in range(len(submissions))]
 
-    async def _repeated(self, submission: Submission, task_id: str, refused: Refused) -> Submitted | Fault | StoreError:
-        """The task that an earlier submission with the same request_id made."""
-        if refused.fingerprint != submission.fingerprint:
-            return RequestIdReusedError(submission.request_id, task_id)
+    async def _find(self, task_ids: Sequence[str], *, result: bool) -> list[Submitted | StoreUnavailableError]:
+        """The tasks that earlier submissions with the same request_ids made."""
         try:
-            first = await self._record.read(task_id, payload=False)
+            tasks = await self._record.read_many(task_ids, result=result)
         except StoreUnavailableError as error:
-            return error
-        if first is None:
-            return StoreUnavailableError(f"task {task_id} expired while it was submitted again")
-        return Submitted(first, duplicate=True)
+            return [error] * len(task_ids)
+        return [
+            Submitted(task, duplicate=True)
+            if task is not None
+            else StoreUnavailableError(f"task {task_id} expired while it was submitted again")
+            for task_id, task in zip(task_ids, tasks, strict=True)
+        ]
 
     def _refusal(self, tenant: str, submission: Submission) -> Fault | None:
         wrong = violations(submission.spec, self._limits, self._clock.now(), self._reach)

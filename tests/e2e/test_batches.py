@@ -128,6 +128,19 @@ async def test_items_with_one_request_id_make_one_task_also_within_a_batch(
     assert len(standing_stack.noted(finished.id, "ran")) == 1
 
 
+async def test_a_whole_batch_can_be_sent_again(standing_stack: Stack, caller: Caller) -> None:
+    requests = [_submit(number, request_id=f"sent again {number}") for number in range(300)]
+    first, second = await _submit_all(caller, requests), await _submit_all(caller, requests)
+    ids = [result.task.id for result in first]
+    await all_finished(caller, ids, within=60)
+    third = await _submit_all(caller, requests)
+
+    assert [result.task.id for result in second] == [result.task.id for result in third] == ids
+    assert {result.task.status for result in third} == {task_pb2.TASK_STATUS_SUCCESS}
+    assert not any(result.task.HasField("result") for result in third)
+    assert len([line for line in standing_stack.noted(what="ran") if line.task_id in set(ids)]) == 300
+
+
 async def test_many_tasks_are_looked_up_each_by_itself(caller: Caller) -> None:
     tasks = [await caller.submit("test.echo", number, queue="unserved") for number in range(3)]
     ids = [tasks[0].id, UNKNOWN, tasks[1].id, "no id", tasks[2].id, tasks[0].id]
