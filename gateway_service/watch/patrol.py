@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway_service.faults import WatchBehindError
@@ -32,6 +33,18 @@ AT_ONCE = 256
 """Tasks asked for in one call, so that other calls come in between."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """When the record was looked at: by its own clock, and by one of this host that never jumps, in seconds."""
+
+    began: Millis
+    at: float
+
+    def went_back_since(self, last: _Look) -> float:
+        """By how many milliseconds the record's clock has been set back since `last`; negative if it was set ahead."""
+        return (self.at - last.at) * 1_000 - (self.began - last.began)
+
+
 class Patrol:
     """Tells watches which of their tasks have moved on in the record, whatever was broadcast of them.
 
@@ -47,7 +60,7 @@ class Patrol:
         self._clock = clock
         self.late = late
         self._looked_at = -LOOK_SECONDS
-        self._surveyed: dict[str, Millis] = {}
+        self._last: dict[str, _Look] = {}
 
     async def walk(self) -> None:
         """Look whenever it is time, or events were missed, until cancelled.
@@ -71,37 +84,39 @@ class Patrol:
             for task_id, sequence in zip(some, await self._record.read_sequences(some), strict=True):
                 self._hub.compare(task_id, sequence)
         tenants = {feed.tenant for feed in self._hub.tenant_feeds}
-        for tenant in self._surveyed.keys() - tenants:
-            del self._surveyed[tenant]
+        for tenant in self._last.keys() - tenants:
+            del self._last[tenant]
         for tenant in tenants:
             await self._look_at_all_of(tenant)
 
     async def begin(self, tenant: str) -> Survey:
         """Where a tenant's tasks stand, those that changed lately; surveys that follow tell of what changes after."""
-        survey = await self._survey(tenant, since=self._clock.now())
-        self._surveyed.setdefault(tenant, survey.began)
+        look = _Look(self._clock.now(), time.monotonic())
+        survey = await self._survey(tenant, look, since=look.began)
+        self._last.setdefault(tenant, look)
         return survey
 
     async def _look_at_all_of(self, tenant: str) -> None:
-        last = self._surveyed.get(tenant)
+        last = self._last.get(tenant)
         if last is None:
             return  # Its first watch is just about to begin.
         feeds = [feed for feed in self._hub.tenant_feeds if feed.tenant == tenant]
-        survey = await self._survey(tenant, since=last)
-        self._surveyed[tenant] = survey.began
+        self._last[tenant] = look = _Look(self._clock.now(), time.monotonic())
+        survey = await self._survey(tenant, look, since=last.began)
+        # What ended may be gone already, or what changed may seem to have changed before the last look.
+        is_complete = look.began - last.began <= LONGEST_PAUSE and look.went_back_since(last) <= self.late / 2
         for feed in feeds:
-            if survey.began - last > LONGEST_PAUSE:
-                feed.fail(WatchBehindError())
-            else:
+            if is_complete:
                 feed.surveyed(survey)
+            else:
+                feed.fail(WatchBehindError())
 
-    async def _survey(self, tenant: str, *, since: Millis) -> Survey:
-        began = self._clock.now()
+    async def _survey(self, tenant: str, look: _Look, *, since: Millis) -> Survey:
         task_ids = await self._catalogue.changed(tenant, since=since - self.late)
         sequences: dict[str, int] = {}
         for some in _portions(task_ids):
             sequences.update(zip(some, await self._record.read_sequences(some), strict=True))
-        return Survey(began, sequences)
+        return Survey(look.began, sequences)
 
     async def _until_due(self) -> None:
         while not self._hub.missed.is_set():

@@ -19,6 +19,7 @@ from shared.domain.filters import TaskFilter
 from shared.domain.task import EventType, Task, TaskEvent, TaskStatus
 from tests.integration.watching import (
     DONE,
+    LATE,
     TENANT,
     Seen,
     World,
@@ -296,6 +297,35 @@ async def test_a_watch_by_filter_that_falls_too_far_behind_is_told_so(
     async with asyncio.timeout(10):
         with pytest.raises(WatchBehindError):
             await watch
+
+
+@pytest.mark.parametrize("shift", [-60_000, 60_000], ids=["back", "ahead"])
+async def test_a_watch_by_filter_ends_when_the_clock_of_the_record_is_set(world: World, shift: int) -> None:
+    seen = Seen()
+    watch = asyncio.create_task(world.follow_matching(TENANT, TaskFilter(), heartbeat=60, send=seen.send))
+    await until(lambda: bool(seen.updates), "the watch to be live")
+    await world.patrol.look()
+    assert not watch.done()
+    world.clock.shift = shift
+    await world.patrol.look()
+    async with asyncio.timeout(10):
+        with pytest.raises(WatchBehindError):
+            await watch
+
+
+async def test_a_watch_by_filter_bears_a_clock_that_is_a_little_unsteady(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_often(monkeypatch)
+    dice = random.Random(5)
+    began: dict[str, int] = {}
+    async with world.matching(TaskFilter()) as seen:
+        for _ in range(30):
+            world.clock.shift = dice.randrange(-LATE // 4, LATE // 4)
+            task_id = await world.submitted(world.journal(silent))
+            began[task_id] = 0
+            await lived(world.journal(silent), task_id, straight(2), pause=lambda: 0.02)
+        await _expect_as_by_model(world, TaskFilter(), seen, began)
 
 
 async def test_more_tasks_than_a_watch_by_filter_may_meet_end_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from gateway_service.faults import SequenceCompactedError
 from shared.domain.commands import Retry
 from shared.domain.filters import TaskFilter
 from shared.domain.task import EventType, TaskError, TaskEvent
-from tests.integration.watching import TENANT, Seen, World, lived, opened_world, straight, until
+from tests.integration.watching import TENANT, Seen, World, lived, look_often, opened_world, straight, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -92,7 +92,10 @@ async def test_a_resume_whose_log_is_thinned_while_it_is_read_is_refused_where_t
     assert refused.value.first == first
 
 
-async def test_a_live_watch_that_lags_behind_a_thinned_log_misses_progress_and_nothing_else(world: World) -> None:
+async def test_a_live_watch_that_lags_behind_a_thinned_log_misses_progress_and_nothing_else(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_often(monkeypatch, every=1)
     task_id = await world.submitted()
     client, by_filter = _Slow(), _Slow()
     watch = asyncio.create_task(world.follow(TENANT, task_id, after=1, heartbeat=60, send=client.send))

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from gateway_service.watch.updates import Update
     from shared.domain.commands import Command
     from shared.domain.filters import TaskFilter
+    from shared.domain.task import Millis
 
     Broadcast = Callable[[str, bytes], None]
 
@@ -70,12 +71,21 @@ class Seen:
         return found
 
 
+class ShiftedClock(RecordClock):
+    """The record's clock, set ahead or back."""
+
+    shift: Millis = 0
+
+    def now(self) -> Millis:
+        return super().now() + self.shift
+
+
 @dataclass
 class World:
     """A record, a broker within the process, and a gateway's watches."""
 
     record: RedisRecord
-    clock: RecordClock
+    clock: ShiftedClock
     broker: LocalBroker
     hub: EventHub
     patrol: Patrol
@@ -127,7 +137,7 @@ async def opened_world(
         stack.callback(delete_keys, redis_url, key_prefix)
         record = kind(redis_url, prefix=key_prefix, log_limit=log_limit)
         stack.push_async_callback(record.close)
-        clock = RecordClock(record)
+        clock = ShiftedClock(record)
         await clock.synchronise()
         broker = LocalBroker()
         stack.push_async_callback(broker.close)
