@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol
 
 import typer
 
 from taskcast.cli import words
+from taskcast.cli.lines import AnyScreen, JsonLines, TextLines, moves_the_cursor
 from taskcast.v1 import task_pb2
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from taskcast.cli.view import TaskView
-    from taskcast.client import TaskcastError
     from taskcast.v1.task_service_pb2 import WatchTaskResponse
 
 
-class Screen(Protocol):
-    """Where a watch is shown. It is entered when the watch begins and left when it ends."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+class Screen(AnyScreen, Protocol):
+    """Where the watch of one task is shown."""
 
     def show(self, update: WatchTaskResponse, /) -> None:
         """The task changed; the view knows it already."""
-        ...
-
-    def lost(self, error: TaskcastError, /) -> None:
-        """There is no contact; another try follows."""
-        ...
-
-    def found(self) -> None:
-        """There is contact."""
-        ...
-
-    def end(self) -> None:
-        """The task has finished."""
         ...
 
 
@@ -49,49 +27,19 @@ def screen_for(view: TaskView, *, as_json: bool) -> Screen:
     """The screen that suits standard output: a bar on a terminal, else lines."""
     if as_json:
         return JsonLines()
-    if sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+    if moves_the_cursor():
         from taskcast.cli.bar import Bar  # noqa: PLC0415  # The others do without rich.
 
         return Bar(view)
     return PlainLines(view)
 
 
-class JsonLines:
-    """One WatchTaskResponse a line, and nothing else."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def show(self, update: WatchTaskResponse) -> None:
-        """Print the update."""
-        typer.echo(words.to_json(update))
-
-    def lost(self, error: TaskcastError) -> None:
-        """A program has no use for it."""
-
-    def found(self) -> None:
-        """Likewise."""
-
-    def end(self) -> None:
-        """The last update said it."""
-
-
-class PlainLines:
+class PlainLines(TextLines):
     """One line of text for each update, for logs and for terminals that cannot move the cursor."""
 
     def __init__(self, view: TaskView) -> None:
+        super().__init__()
         self._view = view
-        self._was_found = False
-        self._is_lost = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
     def show(self, update: WatchTaskResponse) -> None:
         """Print the time and what happened. The last event is left to `end`."""
@@ -99,19 +47,6 @@ class PlainLines:
             return
         time = update.event.time if update.HasField("event") else update.snapshot.update_time
         typer.echo(f"{words.clock(time)}  {self._what_happened(update)}")
-
-    def lost(self, error: TaskcastError) -> None:
-        """Say so once, if there has been contact; otherwise it is the final error that says it."""
-        if self._was_found and not self._is_lost:
-            self._is_lost = True
-            typer.echo(f"{error} Trying again.", err=True)
-
-    def found(self) -> None:
-        """Say so if contact had been lost."""
-        self._was_found = True
-        if self._is_lost:
-            self._is_lost = False
-            typer.echo("Connected again.", err=True)
 
     def end(self) -> None:
         """Print the outcome."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 # The wrapper that Debian and Red Hat put on PATH changes user and drops the environment; these do not.
 _PACKAGED = "lib/rabbitmq/bin/rabbitmq-server"
@@ -81,17 +81,12 @@ def ensure_rabbitmq() -> Path:
     Raises:
         ServerMissingError: there is none and it could not be installed.
     """
-    if found := find_rabbitmq():
-        return found
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise ServerMissingError(
-            "The tests need RabbitMQ 3.10 or newer: install it (on Debian and Ubuntu: apt-get install "
-            "rabbitmq-server), or set RABBITMQ_URL to a server that tests may use."
-        )
-    _install("rabbitmq-server", otherwise="set RABBITMQ_URL to a server that tests may use")
-    if found := find_rabbitmq():
-        return found
-    raise ServerMissingError("apt-get installed rabbitmq-server, but no rabbitmq-server script is to be found.")
+    return _ensure(
+        find_rabbitmq,
+        "rabbitmq-server",
+        needed="The tests need RabbitMQ 3.10 or newer",
+        otherwise="set RABBITMQ_URL to a server that tests may use",
+    )
 
 
 def find_node() -> Path | None:
@@ -100,24 +95,14 @@ def find_node() -> Path | None:
 
 
 def ensure_node() -> Path:
-    """The program `node`, installed with npm from Debian's packages where it is missing and may be.
-
-    Root may, on a system with apt-get.
-
-    Raises:
-        ServerMissingError: there is none and it could not be installed.
-    """
-    if found := find_node():
-        return found
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise ServerMissingError(
-            "The tests that speak to Taskcast from JavaScript need Node.js 18 or newer with npm: install both "
-            "(on Debian and Ubuntu: apt-get install nodejs npm)."
-        )
-    _install("nodejs", "npm", otherwise="leave out the tests that need them with ARGS=\"-k 'not node'\"")
-    if found := find_node():
-        return found
-    raise ServerMissingError("apt-get installed nodejs and npm, but the two programs are not on PATH.")
+    """The program `node`, with npm beside it; installed and refused as `ensure_rabbitmq` does."""
+    return _ensure(
+        find_node,
+        "nodejs",
+        "npm",
+        needed="The tests that speak to Taskcast from JavaScript need Node.js 18 or newer with npm",
+        otherwise="leave them out with ARGS=\"-k 'not node'\"",
+    )
 
 
 def find_browser() -> Path | None:
@@ -126,24 +111,28 @@ def find_browser() -> Path | None:
 
 
 def ensure_browser() -> Path:
-    """Chromium, installed from Debian's packages with a font where it is missing and may be.
+    """Chromium, with a font; installed and refused as `ensure_rabbitmq` does."""
+    return _ensure(
+        find_browser,
+        "chromium",
+        "fonts-noto-core",
+        needed="The tests of the page need Chromium",
+        otherwise="leave them out with ARGS=\"-k 'not dashboard'\"",
+    )
 
-    Root may, on a system with apt-get.
 
-    Raises:
-        ServerMissingError: there is none and it could not be installed.
-    """
-    if found := find_browser():
+def _ensure(find: Callable[[], Path | None], *packages: str, needed: str, otherwise: str) -> Path:
+    if found := find():
         return found
+    names = " ".join(packages)
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise ServerMissingError(
-            "The tests of the page need Chromium: install it (on Debian and Ubuntu: apt-get install chromium "
-            "fonts-noto-core)."
+            f"{needed}: install it (on Debian and Ubuntu: apt-get install {names}), or {otherwise}."
         )
-    _install("chromium", "fonts-noto-core", otherwise="leave its tests out with ARGS=\"-k 'not dashboard'\"")
-    if found := find_browser():
+    _install(*packages, otherwise=otherwise)
+    if found := find():
         return found
-    raise ServerMissingError("apt-get installed chromium, but there is no chromium on PATH.")
+    raise ServerMissingError(f"apt-get installed {names}, but what the tests need of it is not to be found.")
 
 
 @contextlib.contextmanager
