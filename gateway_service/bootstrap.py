@@ -192,6 +192,7 @@ class Gateway:
         background = [
             asyncio.create_task(repeat("clock", CLOCK_SECONDS, self._synchronise)),
             asyncio.create_task(repeat("sweeper", ROUND_SECONDS, sweeper.sweep)),
+            asyncio.create_task(repeat("expiry", ROUND_SECONDS, sweeper.forget_expired)),
             asyncio.create_task(repeat("watches", PATROL_PAUSE_SECONDS, patrol.walk)),
             asyncio.create_task(repeat("dispatcher", CATCH_UP_SECONDS, dispatcher.catch_up)),
         ]

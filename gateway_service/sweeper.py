@@ -19,6 +19,8 @@ from shared.journal import Done
 from shared.ports import StoreFullError, StoreUnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway_service.dispatcher import Dispatcher
     from shared.domain.task import Millis
     from shared.journal import Journal
@@ -35,8 +37,8 @@ GROUP = "sweepers"
 MOST_DUE = 256
 """Tasks of one partition that one round takes up. More are due again in the next round."""
 
-MOST_FORGOTTEN = 16
-"""Expired tasks of one partition that one round removes: some thousands a second, and no wake waits for them."""
+MOST_FORGOTTEN = 4
+"""Expired tasks of one partition that are removed together, so that they hold up nothing else for long."""
 
 RECALL_BATCH = 256
 
@@ -53,15 +55,23 @@ class Sweeper:
         self._clock = clock
         self._name = name
         self._waking: dict[str, asyncio.Task[None]] = {}
+        self._share: Sequence[str] = PARTITION_NAMES
 
     async def sweep(self) -> None:
         """One round: find what falls due before the next one, and wake each task on time."""
         members = await self._record.enrol(GROUP, self._name, ttl=MEMBER_TTL)
-        share = PARTITION_NAMES[members.index(self._name) :: len(members)]
-        now = self._clock.now()
-        for task_id, time in await self._record.due(share, until=now + LOOK_AHEAD, limit=MOST_DUE):
+        self._share = PARTITION_NAMES[members.index(self._name) :: len(members)]
+        until = self._clock.now() + LOOK_AHEAD
+        for task_id, time in await self._record.due(self._share, until=until, limit=MOST_DUE):
             self._plan(task_id, time)
-        await self._record.forget(share, until=now, limit=MOST_FORGOTTEN)
+
+    async def forget_expired(self) -> None:
+        """Remove all that was kept long enough, a little at a time.
+
+        It goes on in a record that is full, where nobody can enrol: there it is what makes room.
+        """
+        while await self._record.forget(self._share, until=self._clock.now(), limit=MOST_FORGOTTEN):
+            pass
 
     async def recall(self) -> None:
         """The broker lost its messages: dispatch every waiting task again that may start.

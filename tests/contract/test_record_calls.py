@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from shared.adapters.redis import RedisRecord
 from shared.domain.commands import (
+    Cancel,
     ConfirmDispatch,
     Succeed,
 )
@@ -245,6 +246,23 @@ async def test_a_full_store_refuses_writes_and_goes_on_reading(valkey_factory: V
         assert await record.append(change(small, CLAIM)) == Appended()
     finally:
         await client.aclose()
+        await record.close()
+
+
+async def test_a_full_store_still_forgets_what_has_expired_and_has_room_again(valkey_factory: ValkeyFactory) -> None:
+    server = valkey_factory(settings={"maxmemory": "12mb", "maxmemory-policy": "noeviction"})
+    record = RedisRecord(server.url)
+    partitions = [f"{number:02x}" for number in range(256)]
+    big = replace(SPEC, payload=encode_json("x" * (1 << 20), "payload"), retention=60_000)
+    try:
+        task = await appended(record, submission(spec=big))
+        await appended(record, change(task, Cancel()))
+        with pytest.raises(StoreFullError):
+            for _ in range(20):
+                await record.append(submission(spec=big))
+        assert await record.forget(partitions, until=NOW + 60_000, limit=10) == 1
+        await appended(record, submission(spec=big))
+    finally:
         await record.close()
 
 

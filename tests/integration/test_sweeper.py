@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+import redis
 import uuid_utils
 
 from gateway_service.dispatcher import Dispatcher
@@ -15,7 +16,8 @@ from gateway_service.sweeper import LOOK_AHEAD, Sweeper
 from shared.adapters.local import LocalBroker
 from shared.adapters.redis import RedisRecord
 from shared.clock import RecordClock
-from shared.domain.commands import Submit
+from shared.domain.commands import Cancel, Submit
+from shared.domain.decide import LINGER
 from shared.domain.task import TaskSpec
 from shared.journal import Done, Journal
 from tests.stack import delete_keys
@@ -99,3 +101,23 @@ async def test_a_timer_that_fires_too_early_does_not_cost_a_round(world: World) 
         await world.dispatched.wait()
 
     assert world.clock.now() >= due
+
+
+async def test_whatever_has_expired_is_removed_in_one_go_though_a_task_was_deleted_by_hand(
+    world: World, redis_url: str, key_prefix: str
+) -> None:
+    ids = [f"{str(uuid_utils.uuid7())[:-2]}42" for _ in range(50)]
+    for task_id in ids:
+        await world.journal.create(
+            task_id, Submit(task_id=task_id, tenant="default", spec=TaskSpec(type="any", retention=0))
+        )
+        assert isinstance(await world.journal.execute(task_id, Cancel()), Done)
+    with redis.Redis.from_url(redis_url) as server:
+        for task_id in ids[:10]:
+            server.delete(f"{key_prefix}:{{42}}:task:{task_id}")
+        await world.sweeper.forget_expired()
+        assert server.exists(f"{key_prefix}:{{42}}:task:{ids[-1]}"), "it can be read to its end"
+        world.clock.ahead = LINGER
+        await world.sweeper.forget_expired()
+        assert list(server.scan_iter(f"{key_prefix}:*:task:*")) == []
+        assert server.zcard(f"{key_prefix}:{{42}}:expiries") == 0

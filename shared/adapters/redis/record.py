@@ -149,8 +149,15 @@ class RedisRecord:
             for partition in partitions
         )
         task_ids = [task_id_of(member) for reply in replies for member in reply]
-        tasks = [task for task in await self.read_many(task_ids) if task is not None]
-        return sum(await self._store.run_all(_FORGET, [self._forgetting(task, until) for task in tasks]))
+        found = dict(zip(task_ids, await self.read_many(task_ids), strict=True))
+        # What somebody else removed by hand must not stand in the way of the others.
+        strays = await self._store.call_all(
+            ("ZREM", self._layout.expiries(partition_of(task_id)), member_of(task_id))
+            for task_id, task in found.items()
+            if task is None
+        )
+        runs = [self._forgetting(task, until) for task in found.values() if task is not None]
+        return sum(strays + await self._store.run_all(_FORGET, runs))
 
     async def has_expired(self, tenant: str, task_id: str) -> bool:
         """See `shared.ports.Record.has_expired`."""
