@@ -93,6 +93,9 @@ def test_what_the_server_has_against_a_task_stands_beside_its_field(page_stack: 
         page.get_by_role("button", name="Submit task").click()
         expect(page.locator(".field.wrong")).to_contain_text("It must start with a letter or digit")
         expect(page.get_by_label("Type")).to_be_focused()
+        page.get_by_label("Payload").fill("{")
+        page.evaluate("location.hash = '#/'")
+        expect(page.get_by_role("table")).to_be_visible()
 
 
 def test_a_running_task_is_cancelled_with_a_reason(page_stack: Stack, page: Page) -> None:

@@ -19,8 +19,10 @@ export function Help({ onClose }: { onClose: () => void }) {
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => dialog.current!.showModal(), []);
   return (
-    <dialog ref={dialog} class="help" autoFocus onClose={onClose} aria-labelledby="help-title">
-      <h2 id="help-title">Keys</h2>
+    <dialog ref={dialog} class="help" onClose={onClose} aria-labelledby="help-title">
+      <h2 id="help-title" tabIndex={-1} autoFocus>
+        Keys
+      </h2>
       <dl class="keys">
         {KEYS.map(([keys, does]) => (
           <div key={keys}>

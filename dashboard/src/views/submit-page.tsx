@@ -107,7 +107,7 @@ export function SubmitPage() {
             spellcheck={false}
             placeholder={'{"duration": 5}'}
             aria-describedby="payload-note"
-            onBlur={checkPayload}
+            onBlur={() => form.current && checkPayload()}
             onInput={() => complaints.value.payload && checkPayload()}
           />
         </Field>
