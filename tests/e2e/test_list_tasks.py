@@ -119,7 +119,7 @@ def _filters(tasks: Sequence[Task], chance: random.Random) -> Iterator[TaskFilte
     types = [*TYPES, "no.such.type"]
     queues = [*QUEUES, "nowhere"]
     labels: list[dict[str, str]] = [*LABELS, {"customer": "other"}, {"customer": "nobody"}, {"urgent": "yes"}]
-    moments = [min(times) - 1, min(times), chance.choice(times), max(times), max(times) + 1]
+    moments = [min(times), chance.choice(times), max(times), max(times) + 1]
     yield TaskFilter()
     yield from (TaskFilter(statuses=each) for each in [*statuses, *several])
     yield from (TaskFilter(type=each) for each in types)
@@ -128,14 +128,14 @@ def _filters(tasks: Sequence[Task], chance: random.Random) -> Iterator[TaskFilte
     yield from (TaskFilter(created_after=each) for each in moments)
     yield from (TaskFilter(created_before=each) for each in moments)
     yield from (TaskFilter(created_after=a, created_before=b) for a, b in itertools.pairwise(moments))
-    for _ in range(25):
+    for _ in range(20):
         yield TaskFilter(
             statuses=chance.choice([frozenset[TaskStatus](), *statuses, *several]),
             type=chance.choice(["", *types]),
             queue=chance.choice(["", *queues]),
             labels=chance.choice([{}, *labels]),
-            created_after=chance.choice([None, *moments[:3]]),
-            created_before=chance.choice([None, *moments[3:]]),
+            created_after=chance.choice([None, *moments[:2]]),
+            created_before=chance.choice([None, *moments[2:]]),
         )
 
 
@@ -173,7 +173,9 @@ async def test_every_filter_finds_of_three_thousand_tasks_exactly_those_that_mat
             found = await _ids(caller, _message(wanted))
             assert found == expected, f"seed {SEED}, {wanted}"
 
-        for size, wanted in itertools.product((1_000, 333, 50), (TaskFilter(), TaskFilter(labels={"region": "eu"}))):
+        for size, wanted in itertools.product(
+            (333, 50), (TaskFilter(type=TYPES[0]), TaskFilter(labels={"region": "eu"}))
+        ):
             pages = await _pages(caller, _message(wanted), size=size)
             found = [task.id for page in pages for task in page]
             assert found == [task.id for task in tasks if wanted.matches(task)], f"seed {SEED}, pages of {size}"
