@@ -208,14 +208,15 @@ async def test_a_worker_that_paused_takes_more_as_soon_as_a_slot_is_free(broker:
     assert worker.prefetch == 4, "it takes as many as before once all slots are free"
 
 
-@pytest.mark.usefixtures("_short_hold")
 async def test_deliveries_that_get_their_turn_are_not_given_back_however_long_the_line(
-    broker: CountingBroker, hire: Hire
+    broker: CountingBroker, hire: Hire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Each waits for a fiftieth of this, and all together for longer: a machine that pauses has time to.
+    monkeypatch.setattr(intake_module, "HOLD_SECONDS", 1.0)
     worker = await hire(broker, slots=1)
     worker.seconds = 0.02
-    await fill(broker, 30, NORMAL)
-    await worker.has_run(30)
+    await fill(broker, 60, NORMAL)
+    await worker.has_run(60)
     assert broker.returned == 0
 
 
