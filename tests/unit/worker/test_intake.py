@@ -115,6 +115,12 @@ async def hire() -> AsyncIterator[Hire]:
         await worker.dismiss()
 
 
+@pytest.fixture(autouse=True)
+def _long_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What these tests tell of turns and slots is not to depend on how long the machine pauses in between."""
+    monkeypatch.setattr(intake_module, "HOLD_SECONDS", 60.0)
+
+
 @pytest.fixture
 def _short_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake_module, "HOLD_SECONDS", 0.05)
@@ -211,7 +217,7 @@ async def test_a_worker_that_paused_takes_more_as_soon_as_a_slot_is_free(broker:
 async def test_deliveries_that_get_their_turn_are_not_given_back_however_long_the_line(
     broker: CountingBroker, hire: Hire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Each waits for a fiftieth of this, and all together for longer: a machine that pauses has time to.
+    # Each waits for a fiftieth of this, and all together for longer.
     monkeypatch.setattr(intake_module, "HOLD_SECONDS", 1.0)
     worker = await hire(broker, slots=1)
     worker.seconds = 0.02
