@@ -48,7 +48,7 @@ class Reach:
         """
         parts = urlsplit(url)
         host = parts.hostname or ""
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+        port = parts.port if parts.port is not None else 443 if parts.scheme == "https" else 80
         if not self.permits_port(port):
             return f"must name a port that this server sends webhooks to, and {port} is none"
         try:

@@ -220,7 +220,7 @@ class WebhookDelivery(_message.Message):
     state: Global___WebhookDeliveryState.ValueType
     """How it stands."""
     tries: _builtins.int
-    """How many times it was sent."""
+    """How many times it was tried."""
     last_status_code: _builtins.int
     """The HTTP status of the latest answer, 100 .. 599. 0: there was none."""
     last_error: _builtins.str

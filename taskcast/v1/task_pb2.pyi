@@ -192,7 +192,7 @@ class Webhook(_message.Message):
     HEADERS_FIELD_NUMBER: _builtins.int
     url: _builtins.str
     """Where to send: an absolute http or https URL without credentials, at most 2,048 characters. Required. Addresses
-    that are not public are refused unless the server's settings allow them.
+    that are not public are refused unless the server's settings allow them, and so are ports that these do not name.
     """
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[Global___TaskStatus.ValueType]:
@@ -201,7 +201,7 @@ class Webhook(_message.Message):
     @_builtins.property
     def headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Further HTTP headers of each delivery: at most 16, together at most 4,096 bytes. Names and values must be valid in
-        HTTP/1.1; the headers that Taskcast sets itself cannot be replaced.
+        HTTP/1.1; headers that Taskcast sets itself are refused.
         """
 
     def __init__(

@@ -133,3 +133,4 @@ def test_a_port_is_judged_whether_written_or_not() -> None:
         False,
     ]
     assert reach(ports=((443, 443),)).objection("http://a/") is not None
+    assert PUBLIC.objection("http://a:0/") is not None
