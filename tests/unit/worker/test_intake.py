@@ -217,12 +217,12 @@ async def test_a_worker_that_paused_takes_more_as_soon_as_a_slot_is_free(broker:
 async def test_deliveries_that_get_their_turn_are_not_given_back_however_long_the_line(
     broker: CountingBroker, hire: Hire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Each waits for a fiftieth of this, and all together for longer.
+    # Far more than one turn takes on the busiest machine, and far less than all of them.
     monkeypatch.setattr(intake_module, "HOLD_SECONDS", 1.0)
     worker = await hire(broker, slots=1)
     worker.seconds = 0.02
-    await fill(broker, 60, NORMAL)
-    await worker.has_run(60)
+    await fill(broker, 100, NORMAL)
+    await worker.has_run(100, within=30)
     assert broker.returned == 0
 
 
@@ -293,13 +293,17 @@ async def test_a_worker_without_free_slots_asks_for_what_is_most_urgent_when_one
     await worker.has_run(1)
     await fill(broker, 5, LOW, NORMAL)
     await paused(worker)
+
+    async def one_of_each_has_returned() -> bool:
+        return broker.returned == 2
+
+    await eventually_async(one_of_each_has_returned, within=5, what="a low and a normal delivery to be given back")
     await fill(broker, 1, HIGH)
-    returned = broker.returned
     worker.gate.set()
     await worker.has_run(2)
     assert worker.ran[1][0] is HIGH
     await worker.has_run(12)
-    assert broker.returned == returned, "what is asked for is run"
+    assert broker.returned == 2, "what is asked for is run"
 
 
 @pytest.mark.usefixtures("_short_hold")
