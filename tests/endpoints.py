@@ -75,6 +75,10 @@ class Endpoint:
     """Each request must verify under each of these, when it comes."""
     unverified: list[str] = field(default_factory=list)
     """Ids of requests that did not."""
+    stories: dict[str, list[int]] = field(default_factory=dict)
+    """For each task the sequences that were accepted, each where it was accepted first."""
+    chapters: int = 0
+    """How many sequences that is, of all tasks together."""
 
     @property
     def url(self) -> str:
@@ -91,8 +95,15 @@ class Endpoint:
         self._verify(headers, body)
         response = await self.script(self, request, number)
         if 200 <= response.status < 300:
-            self.received[number - 1] = Received(headers, body, time.monotonic(), accepted=True)
+            self._accept(number, Received(headers, body, time.monotonic(), accepted=True))
         return response
+
+    def _accept(self, number: int, received: Received) -> None:
+        self.received[number - 1] = received
+        story = self.stories.setdefault(received.task_id, [])
+        if received.sequence not in story:
+            story.append(received.sequence)
+            self.chapters += 1
 
     def _verify(self, headers: dict[str, str], body: bytes) -> None:
         for secret in self.secrets:
@@ -105,15 +116,6 @@ class Endpoint:
     def accepted(self) -> list[Received]:
         """What it answered with success, by the time of the answer."""
         return sorted((r for r in self.received if r.accepted), key=lambda r: r.at)
-
-    def stories(self) -> dict[str, list[int]]:
-        """For each task the sequences that were accepted, each where it was accepted first."""
-        stories: dict[str, list[int]] = {}
-        for received in self.accepted:
-            story = stories.setdefault(received.task_id, [])
-            if received.sequence not in story:
-                story.append(received.sequence)
-        return stories
 
 
 class Endpoints:

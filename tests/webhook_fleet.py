@@ -60,8 +60,10 @@ class Fleet:
     async def until_told(self, endpoints: Mapping[str, Endpoint], tasks: Mapping[str, int], *, within: float) -> None:
         """Wait until each of these endpoints has accepted every event of every task; `tasks` has their last events."""
 
+        chapters = sum(tasks.values())
+
         async def told() -> bool:
-            return not self.missing(endpoints, tasks)
+            return all(endpoint.chapters >= chapters for endpoint in endpoints.values())
 
         try:
             await eventually_async(told, within=within, what="all webhooks")
@@ -72,7 +74,7 @@ class Fleet:
         """How many tasks each endpoint has not been told of whole."""
         counts = {}
         for name, endpoint in endpoints.items():
-            stories = endpoint.stories()
+            stories = endpoint.stories
             counts[name] = sum(len(stories.get(task_id, ())) < last for task_id, last in tasks.items())
         return {name: count for name, count in counts.items() if count}
 
@@ -80,7 +82,7 @@ class Fleet:
         """Whatever was accepted first came in order, and everything verified."""
         for name, endpoint in self.all.items():
             assert endpoint.unverified == [], name
-            for task_id, story in endpoint.stories().items():
+            for task_id, story in endpoint.stories.items():
                 assert story == sorted(story), f"{name} heard of {task_id} in the order {story}"
                 assert set(story) <= set(range(1, tasks[task_id] + 1))
 

@@ -28,32 +28,41 @@ LAST_EVENT = 5
 """SUBMITTED, STARTED, RETRY_SCHEDULED, STARTED, SUCCEEDED."""
 
 
+SUBMITS_AT_ONCE = 20
+
+
 @pytest.mark.parametrize(
-    ("tasks", "within"),
+    ("tasks", "timeout", "within"),
     [
-        pytest.param(20, 60, id="20 tasks"),
-        pytest.param(1_000, 900, id="1,000 tasks", marks=[pytest.mark.soak, pytest.mark.timeout(1_800)]),
+        pytest.param(20, 1, 60, id="20 tasks"),
+        # The endpoints share a process and two cores with all that makes the load: they may take their time.
+        pytest.param(1_000, 5, 900, id="1,000 tasks", marks=[pytest.mark.soak, pytest.mark.timeout(1_800)]),
     ],
 )
 async def test_what_is_accepted_arrives_in_order_and_what_is_given_up_is_sent_again_on_demand(
-    own_stack: Stack, tmp_path: Path, tasks: int, within: float
+    own_stack: Stack, tmp_path: Path, tasks: int, timeout: int, within: float
 ) -> None:
     async with fleet_of_twenty() as fleet:
         fleet.write(tmp_path / "webhooks.toml")
         settings = {
             "TASKCAST_WEBHOOKS_FILE": str(tmp_path / "webhooks.toml"),
             "TASKCAST_WEBHOOK_SECRET": f"{NEW_SECRET},{SECRET}",
-            "TASKCAST_WEBHOOK_TIMEOUT_SECONDS": "1",
+            "TASKCAST_WEBHOOK_TIMEOUT_SECONDS": str(timeout),
             "TASKCAST_WEBHOOK_RETRY_SECONDS": "0.2,0.5,1,2,4,8,16",
-            "TASKCAST_WEBHOOK_DISABLE_SECONDS": "3",
+            "TASKCAST_WEBHOOK_DISABLE_SECONDS": str(3 * timeout),
         }
         own_stack.new_gateway(**settings)
         own_stack.new_worker(**settings)
         own_stack.start(gateways=0, workers=0)
         began = time.monotonic()
         async with calling(own_stack.address) as caller:
-            submits = [caller.submit("test.flaky", {"succeeds_at": 2}, labels={"fleet": "yes"}) for _ in range(tasks)]
-            told = {task.id: LAST_EVENT for task in await asyncio.gather(*submits)}
+            room = asyncio.Semaphore(SUBMITS_AT_ONCE)
+
+            async def submit() -> str:
+                async with room:
+                    return (await caller.submit("test.flaky", {"succeeds_at": 2}, labels={"fleet": "yes"})).id
+
+            told = dict.fromkeys(await asyncio.gather(*(submit() for _ in range(tasks))), LAST_EVENT)
             await fleet.until_told(fleet.good, told, within=within)
             took = time.monotonic() - began
             fleet.check_order(told)

@@ -144,7 +144,7 @@ async def test_a_dispatcher_that_dies_before_it_noted_the_answer_has_the_webhook
             await asyncio.to_thread(heir.start)
 
             async def all_told() -> bool:
-                return endpoint.stories().get(task.id) == [1, 2, 3]
+                return endpoint.stories.get(task.id) == [1, 2, 3]
 
             await eventually_async(all_told, within=30, what="all webhooks")
             assert [received.sequence for received in endpoint.received][:2] == [1, 1]
@@ -168,6 +168,6 @@ async def test_without_rabbitmq_webhooks_are_found_in_the_record(
             task = await caller.submit("test.echo", webhooks=[task_pb2.Webhook(url=endpoint.url)])
 
             async def told() -> bool:
-                return endpoint.stories().get(task.id) == [1]
+                return endpoint.stories.get(task.id) == [1]
 
             await eventually_async(told, within=20, what="the first webhook")

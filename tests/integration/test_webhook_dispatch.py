@@ -173,7 +173,7 @@ async def test_an_endpoint_of_the_service_hears_of_every_task(
         task_id = await here.run()
         deliveries = await here.until_settled(task_id, "audit")
     assert [each.state for each in deliveries] == [DeliveryState.DELIVERED] * 3
-    assert endpoint.stories() == {task_id: [1, 2, 3]}
+    assert endpoint.stories == {task_id: [1, 2, 3]}
 
 
 async def test_an_endpoint_that_has_only_failed_for_too_long_is_disabled_until_it_is_enabled(
@@ -215,7 +215,7 @@ async def test_an_endpoint_that_fails_is_left_alone_for_a_while_and_then_asked_o
         endpoint.script = OK
         for task_id in tasks:
             await here.until_settled(task_id)
-    assert all(story == [1, 2, 3] for story in endpoint.stories().values())
+    assert all(story == [1, 2, 3] for story in endpoint.stories.values())
 
 
 async def test_one_that_hangs_holds_up_nobody_else(redis_url: str, key_prefix: str, endpoints: Endpoints) -> None:
@@ -225,7 +225,7 @@ async def test_one_that_hangs_holds_up_nobody_else(redis_url: str, key_prefix: s
         for task_id in tasks:
             deliveries = await here.until_settled(task_id, "1")
             assert {each.state for each in deliveries} == {DeliveryState.DELIVERED}
-    assert all(well.stories()[task_id] == [1, 2, 3] for task_id in tasks)
+    assert all(well.stories[task_id] == [1, 2, 3] for task_id in tasks)
     assert ill.accepted == []
 
 

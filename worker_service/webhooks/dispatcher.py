@@ -161,7 +161,9 @@ class Dispatcher:
         given_up = delivery.state is DeliveryState.FAILED
         if given_up:
             WEBHOOK_GIVEN_UP.inc()
-            log.warning("webhook.given_up", delivery=delivery.key.id, tries=delivery.tries, error=delivery.last_error)
+            # Where an endpoint is disabled there may be very many: the listing has them, the log need not.
+            say = log.warning if delivery.tries else log.debug
+            say("webhook.given_up", delivery=delivery.key.id, tries=delivery.tries, error=delivery.last_error)
         # What was given up is to be seen, and sent again, for as long as a finished task is kept.
         keep = now + taken.task.spec.retention if given_up and taken.task.status.is_terminal else None
         return await self._deliveries.settle(
