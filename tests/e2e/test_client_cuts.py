@@ -65,21 +65,20 @@ async def test_however_often_it_is_cut_each_task_is_told_without_hole_or_repeat(
                         return
 
         async def watch_named(ids: list[str]) -> None:
-            named.extend([update async for update in cut_client.watch_many(ids)])
+            named.extend([update async for update in cut_client.watch_many(list(ids))])
 
-        following = asyncio.create_task(watch_matching())
-        await live.wait()
-        cutting = asyncio.create_task(cut_at_random(proxy, random.Random(seed)))
-        requests = [submission("test.steps", payload, labels=label(key_prefix)) for _ in range(TASKS)]
-        ids = [task.id for task in tasks_of(await client.submit_many(requests))]
-        following_named = asyncio.create_task(watch_named(ids))
-        for _ in range(LATE_TASKS):
-            # Some of these are submitted while there is no connection.
-            late = await client.submit("test.steps", {**payload, "steps": steps // 4}, labels=label(key_prefix))
-            ids.append(late.id)
-            await asyncio.sleep(0.3)
-        await following_named
-        await following
+        async with asyncio.TaskGroup() as following:
+            following.create_task(watch_matching())
+            await live.wait()
+            cutting = asyncio.create_task(cut_at_random(proxy, random.Random(seed)))
+            requests = [submission("test.steps", payload, labels=label(key_prefix)) for _ in range(TASKS)]
+            ids = [task.id for task in tasks_of(await client.submit_many(requests))]
+            following.create_task(watch_named(ids))
+            for _ in range(LATE_TASKS):
+                # Some of these are submitted while there is no connection.
+                late = await client.submit("test.steps", {**payload, "steps": steps // 4}, labels=label(key_prefix))
+                ids.append(late.id)
+                await asyncio.sleep(0.3)
         cutting.cancel()
         finished = tasks_of(await client.get_many(ids))
     assert proxy.cuts >= least_cuts
