@@ -46,8 +46,8 @@ def _entry(path: str, verb: str, operation: Node) -> str:
 def _operation(path: str, verb: str, operation: Node) -> str:
     parts = [
         f'<section id="{operation["operationId"]}"><h3><b>{verb.upper()}</b> <code>{escape(path)}</code></h3>',
-        f"<p class=summary>{escape(operation['summary'])}.</p>",
-        _prose(operation.get("description", "")),
+        # A description begins with what the summary says.
+        _prose(operation.get("description", f"{operation['summary']}.")),
     ]
     if parameters := operation.get("parameters"):
         rows = [
@@ -62,7 +62,8 @@ def _operation(path: str, verb: str, operation: Node) -> str:
     parts.append("<h4>Answers</h4><dl>")
     for status, answer in operation["responses"].items():
         kinds = [f"{_type(content['schema'])} as {escape(kind)}" for kind, content in answer.get("content", {}).items()]
-        parts.append(f"<dt>{status}</dt><dd>{', '.join([_inline(answer['description']), *kinds])}</dd>")
+        told = _inline(answer["description"].removesuffix("."))
+        parts.append(f"<dt>{status}</dt><dd>{told}{': ' if kinds else ''}{', '.join(kinds)}.</dd>")
     return "\n".join([*parts, "</dl></section>"])
 
 
