@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 RESTART_PAUSE_SECONDS = 1.0
 """A child that dies is started again, but not in a hot loop."""
 
+TOLD_AGAIN_SECONDS = 3.0
+"""Longer than an orderly farewell takes, which the second word would break off."""
+
 PR_SET_PDEATHSIG = 1
 """Linux, prctl(2)."""
 
@@ -85,9 +88,14 @@ async def repeat(name: str, every: float, step: Callable[[], Awaitable[None]]) -
 
 
 async def stop_all(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    """Cancel tasks and wait until they have ended."""
-    for task in tasks:
-        task.cancel()
+    """Cancel tasks and wait until they have ended.
+
+    A library may lose a cancellation that meets one of its calls: whoever does not end in time is told again.
+    """
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=TOLD_AGAIN_SECONDS)
     await asyncio.gather(*tasks, return_exceptions=True)
 
 

@@ -128,3 +128,12 @@ async def test_an_event_to_which_nobody_listens_troubles_nobody(broker: Broker) 
     broker.broadcast("5e.task.cancelled", b"y" * 300_000)
     assert await ears.heard_so_far() == ["5e.task.cancelled"]
     assert ears.heard[0][1] == b"y" * 300_000
+
+
+async def test_a_feed_that_is_closed_while_it_begins_ends_at_once(broker: Broker) -> None:
+    for number in range(100):
+        subscription = await broker.subscribe(lambda _key, _body: None, lambda: None)
+        await subscription.bind(f"{number}.#")
+        await asyncio.sleep(number / 20_000)  # Up to the time that it takes to be bound.
+        async with asyncio.timeout(1.5):
+            await subscription.close()

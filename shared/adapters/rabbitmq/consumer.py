@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from shared.adapters.rabbitmq.session import AMQP_FAILURES, underlay_of
+from shared.adapters.rabbitmq.session import AMQP_FAILURES, told_to_stop, underlay_of
 from shared.adapters.rabbitmq.topology import LINES, RPC_SECONDS
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class RabbitConsumer:
         prefetch = 0
         try:
             # A deleted queue ends its consumers: the next channel begins again and declares the queue.
-            while not (underlay.is_closed or queue_gone):
+            while not (underlay.is_closed or queue_gone or told_to_stop()):
                 self._changed.clear()
                 if self._wanted_prefetch != prefetch:
                     # A consumer keeps the prefetch it was started with, so another one means another consumer.

@@ -14,7 +14,7 @@ from aiormq.abc import ChannelFrame
 from aiormq.exceptions import DeliveryError, PublishError
 
 from shared.adapters.rabbitmq.frames import event_frames, news_frames, task_frames
-from shared.adapters.rabbitmq.session import underlay_of, until_unblocked
+from shared.adapters.rabbitmq.session import told_to_stop, underlay_of, until_unblocked
 from shared.ports import BrokerUnavailableError
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ class TaskPublisher:
         underlay = await underlay_of(channel, self._wanted)
         self._declared.clear()
         try:
-            while not underlay.is_closed:
+            while not (underlay.is_closed or told_to_stop()):
                 self._wanted.clear()
                 for queue in list(self._to_declare):
                     await self._topology.declare_queue(channel, queue)

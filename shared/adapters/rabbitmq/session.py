@@ -18,6 +18,8 @@ from aiormq.channel import Channel
 from aiormq.exceptions import AMQPError
 from yarl import URL
 
+from shared.lifecycle import stop_all
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -47,8 +49,7 @@ class ChannelOwner:
 
     async def stop(self) -> None:
         """Close the channel and open no other."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await stop_all([self._task])
 
 
 class Session:
@@ -81,10 +82,7 @@ class Session:
     async def close(self) -> None:
         """Stop all owners and disconnect."""
         self._closed = True
-        owners = list(self._owners)
-        for owner in owners:
-            owner.cancel()
-        await asyncio.gather(*owners, return_exceptions=True)
+        await stop_all(list(self._owners))
         if self._connection is not None:
             with suppress(*AMQP_FAILURES):
                 await asyncio.wait_for(self._connection.close(), CLOSE_SECONDS)
@@ -110,6 +108,8 @@ class Session:
                 log.exception("rabbitmq.owner_failed", connection=self._name)
             finally:
                 await _discard(channel)
+            if told_to_stop():
+                return
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, LONGEST_PAUSE)
 
@@ -120,6 +120,15 @@ class Session:
                 self._connection = await aio_pika.connect(self._url, timeout=CONNECT_SECONDS)
                 log.info("rabbitmq.connected", connection=self._name)
             return self._connection
+
+
+def told_to_stop() -> bool:
+    """Whether the current task was cancelled, even where a call of the library has swallowed the cancellation.
+
+    `asyncio.wait_for`, on which they stand, does so up to Python 3.11 if the answer comes in the same moment.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def underlay_of(channel: AbstractChannel, wake: asyncio.Event | None = None) -> Channel:

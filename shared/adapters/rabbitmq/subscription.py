@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from shared.adapters.rabbitmq.session import underlay_of
+from shared.adapters.rabbitmq.session import told_to_stop, underlay_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,6 +80,8 @@ class RabbitSubscription:
             while not underlay.is_closed:
                 self._changed.clear()
                 await self._converge(underlay, queue)
+                if told_to_stop():
+                    return
                 if not self._live:
                     self._live = True
                     # Whoever asked for a pattern before may have missed events of it, the first time as well.

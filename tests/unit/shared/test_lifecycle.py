@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
+from shared import lifecycle
 from shared.lifecycle import repeat, stop_all
 from shared.ports import StoreUnavailableError
 from tests.deadlines import eventually, eventually_async
@@ -195,3 +196,22 @@ async def test_stopping_waits_until_every_job_has_cleaned_up() -> None:
     await asyncio.sleep(0)
     await stop_all(jobs)
     assert cleaned == [0, 1, 2]
+
+
+async def test_a_task_that_loses_its_cancellation_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "TOLD_AGAIN_SECONDS", 0.05)
+    told = 0
+
+    async def forgetful() -> None:
+        nonlocal told
+        while told < 2:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                told += 1
+
+    job = asyncio.create_task(forgetful())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await stop_all([job])
+    assert told == 2
