@@ -103,11 +103,12 @@ class MatchingWatch:
 
     async def _begin(self) -> None:
         """Remember which task is the newest: those created later belong to this watch from their beginning."""
+        request = task_service_pb2.ListTasksRequest(page_size=1)
+        response = await self._connection.call(self._connection.tasks.ListTasks, request)
         self._began = 0
-        async for task in list_tasks(self._connection, task_service_pb2.TaskFilter(), page_size=1):
+        for task in response.tasks:
             self._began = self._latest = task.create_time.ToNanoseconds()
             self._seen[task.id] = (task.sequence, task.status)
-            break
 
     async def _known_tasks(self) -> list[task_pb2.Task]:
         """The tasks that had not finished when they were last told of, as they are now."""

@@ -158,6 +158,16 @@ async def test_what_was_missed_is_told_only_where_it_matches(gateway: ScriptedGa
     assert not listing.filter.statuses, "a task may have matched meanwhile, and no longer"
 
 
+async def test_contact_lost_at_the_very_beginning_makes_no_old_task_new(
+    gateway: ScriptedGateway, client: Client
+) -> None:
+    gateway.streams.extend([[ALIVE, Silence()], [ALIVE, of_many(event(3), "old"), Silence()]])
+    gateway.answers.append(Refusal(grpc.StatusCode.INTERNAL, "Received RST_STREAM"))
+    gateway.answers.append(listed(NEWEST))
+    assert await first(client, 1) == ["old 3"]
+    assert not gateway.answers
+
+
 async def test_a_watch_that_was_too_slow_catches_up(gateway: ScriptedGateway, client: Client) -> None:
     gateway.answers.extend([listed(), known(task("a", 2)), listed()])
     gateway.streams.append([ALIVE, of_many(event(1), "a"), BEHIND])
