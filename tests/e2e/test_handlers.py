@@ -158,24 +158,28 @@ async def test_a_result_that_comes_after_the_cancellation_changes_nothing(
     await asyncio.gather(*(one(type_) for type_ in EVERYWHERE))
 
 
-@pytest.mark.parametrize("type_", ["any.process", "any.command"])
-async def test_an_attempt_that_times_out_is_killed_though_its_handler_ignores_it(own_stack: Stack, type_: str) -> None:
-    own_stack.new_worker(WORKER_KILL_GRACE_SECONDS="0.3", WORKER_CONCURRENCY="1")
+async def test_an_attempt_that_times_out_is_killed_though_its_handler_ignores_it(own_stack: Stack) -> None:
+    own_stack.new_worker(WORKER_KILL_GRACE_SECONDS="0.3", WORKER_CONCURRENCY="2")
     own_stack.start(gateways=1, workers=0)
     async with calling(own_stack.address) as caller:
         payload = {"do": "ignore", "gate": str(own_stack.gate())}
-        stuck = await caller.submit(
-            type_,
-            payload,
-            # A child process may take long to start on a machine that has much to do.
-            attempt_timeout=Duration(seconds=3),
-            retry_policy=task_pb2.RetryPolicy(max_attempts=1),
-        )
-        await _noted(own_stack, stuck.id, "ran")
-        # The one slot is free again only once the handler is gone.
+        stuck = [
+            await caller.submit(
+                type_,
+                payload,
+                # A child process may take long to start on a machine that has much to do.
+                attempt_timeout=Duration(seconds=3),
+                retry_policy=task_pb2.RetryPolicy(max_attempts=1),
+            )
+            for type_ in ("any.process", "any.command")
+        ]
+        for task in stuck:
+            await _noted(own_stack, task.id, "ran")
+        # The slots are free again only once the handlers are gone.
         behind = await caller.submit("any.loop", {"do": "return"})
-        ended = await caller.until_finished(stuck.id)
+        ended = [await caller.until_finished(task.id) for task in stuck]
         finished = await caller.until_finished(behind.id, within=10)
 
-    assert (ended.status, ended.error.code) == (task_pb2.TASK_STATUS_TIMEOUT, "ATTEMPT_TIMEOUT")
+    for task in ended:
+        assert (task.status, task.error.code) == (task_pb2.TASK_STATUS_TIMEOUT, "ATTEMPT_TIMEOUT"), task.type
     assert finished.status == SUCCESS

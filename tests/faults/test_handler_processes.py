@@ -23,9 +23,9 @@ pytestmark = pytest.mark.faults
 OUTSIDE = ("any.process", "any.command")
 
 
-async def _hold(stack: Stack, caller: Caller, do: str, gate: Gate) -> tuple[list[str], list[int]]:
-    """A task under way in a child process, one as a command, and the processes that they run in."""
-    ids = [(await caller.submit(type_, {"do": do, "gate": str(gate)}, retry_policy=ONCE)).id for type_ in OUTSIDE]
+async def _hold(stack: Stack, caller: Caller, gate: Gate) -> tuple[list[str], list[int]]:
+    """A task under way in a child process, one as a command, neither of which heeds a word; and their processes."""
+    ids = [(await caller.submit(type_, {"do": "ignore", "gate": str(gate)}, retry_policy=ONCE)).id for type_ in OUTSIDE]
 
     async def running() -> bool:
         return all(stack.noted(task_id, "ran") for task_id in ids)
@@ -44,11 +44,10 @@ async def _until_gone(pids: list[int]) -> None:
     await eventually_async(gone, within=10, what=f"processes {pids} to end")
 
 
-@pytest.mark.parametrize("do", ["hold", "ignore"])
-async def test_a_killed_worker_leaves_no_process_behind(own_stack: Stack, do: str) -> None:
+async def test_a_killed_worker_leaves_no_process_behind(own_stack: Stack) -> None:
     own_stack.start(gateways=1, workers=1)
     async with calling(own_stack.address) as caller:
-        ids, pids = await _hold(own_stack, caller, do, own_stack.gate())
+        ids, pids = await _hold(own_stack, caller, own_stack.gate())
         worker = own_stack.workers[0]
         everything = [*children_of(worker.pid), *pids]
         os.kill(worker.pid, signal.SIGKILL)
@@ -58,13 +57,12 @@ async def test_a_killed_worker_leaves_no_process_behind(own_stack: Stack, do: st
     assert [task.error.code for task in finished] == ["LEASE_LOST"] * 2
 
 
-@pytest.mark.parametrize("do", ["hold", "ignore"])
-async def test_a_worker_told_to_stop_ends_its_processes_and_hands_their_tasks_back(own_stack: Stack, do: str) -> None:
+async def test_a_worker_told_to_stop_ends_its_processes_and_hands_their_tasks_back(own_stack: Stack) -> None:
     own_stack.new_worker(WORKER_DRAIN_SECONDS="0.5", WORKER_KILL_GRACE_SECONDS="0.5")
     own_stack.start(gateways=1, workers=0)
     gate = own_stack.gate()
     async with calling(own_stack.address) as caller:
-        ids, pids = await _hold(own_stack, caller, do, gate)
+        ids, pids = await _hold(own_stack, caller, gate)
         everything = [*children_of(own_stack.workers[0].pid), *pids]
         own_stack.workers[0].terminate()
         code = await asyncio.to_thread(own_stack.workers[0].wait, within=15)
