@@ -105,13 +105,13 @@ class Client:
         response = await self._connection.call(self._connection.tasks.CancelTask, request)
         return response.task
 
-    async def retry(self, task_id: str) -> task_pb2.Task:
+    async def retry(self, task_id: str, *, request_id: str = "") -> task_pb2.Task:
         """Submit a new task like a finished one that did not succeed; the answer is the new one, without its payload.
 
-        Its `retry_of` names the old one, which stays as it is. Where contact is lost in the middle and the call is
-        repeated, there may be two new tasks.
+        Its `retry_of` names the old one, which stays as it is. Each call makes one new task, whatever happens to the
+        connection; with a `request_id` that an earlier call had, the answer is that call's task.
         """
-        request = task_service_pb2.RetryTaskRequest(task_id=task_id)
+        request = task_service_pb2.RetryTaskRequest(task_id=task_id, request_id=request_id or str(uuid.uuid4()))
         response = await self._connection.call(self._connection.tasks.RetryTask, request)
         return response.task
 

@@ -71,6 +71,15 @@ async def test_retry_answers_with_the_new_task(gateway: ScriptedGateway, client:
     assert gateway.requests[0].task_id == TASK_ID
 
 
+async def test_a_retry_that_is_repeated_keeps_its_request_id(gateway: ScriptedGateway, client: Client) -> None:
+    gateway.answers += [STORE_AWAY, task_service_pb2.RetryTaskResponse(task=task_pb2.Task(id="new"))] * 2
+    await client.retry(TASK_ID)
+    await client.retry(TASK_ID, request_id="mine")
+    first, repeated, *named = [request.request_id for request in gateway.requests]
+    assert first == repeated != ""
+    assert named == ["mine", "mine"]
+
+
 async def test_submit_and_wait_answers_with_the_finished_task(gateway: ScriptedGateway, client: Client) -> None:
     finished = task_pb2.Task(id=TASK_ID, status=task_pb2.TASK_STATUS_SUCCESS, sequence=3)
     gateway.answers.append(task_service_pb2.SubmitTaskResponse(task=task_pb2.Task(id=TASK_ID)))
