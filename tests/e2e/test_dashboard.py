@@ -195,6 +195,7 @@ def test_the_keys_walk_the_list_open_a_task_and_lead_back(page_stack: Stack, pag
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
     page.keyboard.press("/")
+    expect(page.get_by_label("Filter by type")).to_be_focused()
     page.keyboard.type(ids[0])
     page.keyboard.press("Enter")
     expect(page.locator(".task-id")).to_have_text(ids[0])

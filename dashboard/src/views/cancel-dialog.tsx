@@ -1,5 +1,5 @@
 import { useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { sentence } from "../api/http";
 import { announce } from "../state/announce";
 import type { TaskStory } from "../state/task-story";
@@ -9,7 +9,7 @@ export function CancelDialog({ story, onClose }: { story: TaskStory; onClose: ()
   const reason = useRef<HTMLInputElement>(null);
   const complaint = useSignal("");
   const busy = useSignal(false);
-  useEffect(() => dialog.current!.showModal(), []);
+  useLayoutEffect(() => dialog.current!.showModal(), []);
 
   async function cancel(event: Event) {
     event.preventDefault();

@@ -1,4 +1,4 @@
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { STATUSES } from "../model/task";
 import { STATUS_MEANINGS } from "../model/words";
 import { StatusMark } from "./status";
@@ -17,7 +17,7 @@ const KEYS = [
 
 export function Help({ onClose }: { onClose: () => void }) {
   const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => dialog.current!.showModal(), []);
+  useLayoutEffect(() => dialog.current!.showModal(), []);
   return (
     <dialog ref={dialog} class="help" onClose={onClose} aria-labelledby="help-title">
       <h2 id="help-title" tabIndex={-1} autoFocus>

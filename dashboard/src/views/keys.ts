@@ -1,6 +1,6 @@
 /** Keys that act wherever the focus is, except where one writes. */
 
-import { useEffect } from "preact/hooks";
+import { useLayoutEffect } from "preact/hooks";
 
 export type Keys = Record<string, () => unknown>;
 
@@ -10,7 +10,8 @@ function writing(target: EventTarget | null): boolean {
 
 /** While the component is there: call the function of the key that was pressed, by its name as in `KeyboardEvent.key`. */
 export function useKeys(keys: Keys): void {
-  useEffect(() => {
+  // Not after the next paint: what is seen can be used at once, however busy the machine is.
+  useLayoutEffect(() => {
     function pressed(event: KeyboardEvent): void {
       const act = keys[event.key];
       if (!act || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
