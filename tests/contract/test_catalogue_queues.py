@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from shared.adapters.redis.catalogue import CLOCK_SLACK
 from shared.domain.commands import Cancel, Retry, Succeed
 from shared.domain.task import TaskError, TaskPriority
 from shared.ports import QueueCounts, WorkerReport
@@ -61,6 +62,13 @@ async def test_a_task_is_counted_where_it_stands_all_its_life(record: RedisRecor
     assert await counted(record) == {"slow": runs}
     task = await appended(record, change(task, Succeed(attempt=2, result=RESULT), now=now + 60_000))
     assert await counted(record) == {"slow": replace(EMPTY, name="slow", ended=1)}
+
+
+async def test_what_a_gateway_submits_whose_clock_is_a_little_ahead_waits_and_is_not_delayed(
+    record: RedisRecord,
+) -> None:
+    await lived(record, SLOW, now=await record.server_time() + CLOCK_SLACK // 2)
+    assert await counted(record) == {"slow": replace(EMPTY, name="slow", waiting={**NONE_WAITING, NORMAL: 1})}
 
 
 async def test_every_queue_and_priority_is_counted_over_all_partitions(record: RedisRecord) -> None:

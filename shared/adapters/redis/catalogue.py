@@ -29,6 +29,9 @@ _QUEUES = Script("queues")
 LABELS_READ = 1_000
 """How many tasks one page looks at for those with the right labels, which are in no index."""
 
+CLOCK_SLACK: Millis = 100
+"""A gateway's idea of the record's time may be ahead by so much: what was submitted just now waits, and is no delay."""
+
 _WORKERS = "workers"
 _PRIORITIES = tuple(TaskPriority)
 
@@ -77,7 +80,7 @@ class RedisCatalogue:
                     (
                         self._layout.of_partition(partition, "line:"),
                         index_score(TaskStatus.WAITING, 0),
-                        index_score(TaskStatus.WAITING, now),
+                        index_score(TaskStatus.WAITING, now + CLOCK_SLACK),
                         index_score(TaskStatus.PROCESSING, 0),
                         now - RATE_WINDOW,
                         *(priority.name.lower() for priority in _PRIORITIES),
