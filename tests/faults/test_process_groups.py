@@ -15,6 +15,7 @@ from tests.deadlines import eventually_async
 from tests.services import children_of, is_alive
 
 if TYPE_CHECKING:
+    from tests.services import Service
     from tests.stack import Stack
 
 pytestmark = pytest.mark.faults
@@ -34,6 +35,13 @@ async def _children_of(pid: int, count: int, *, without: int = 0) -> list[int]:
     return children
 
 
+async def _have_begun(group: Service, event: str, count: int) -> None:
+    async def look() -> bool:
+        return len(group.log_lines(event)) == count
+
+    await eventually_async(look, within=40, what=f"{event} to be logged {count} times")
+
+
 async def _all_gone(pids: list[int]) -> bool:
     async def look() -> bool:
         return not any(is_alive(pid) for pid in pids)
@@ -45,6 +53,7 @@ async def test_gateway_processes_serves_one_port_with_several_and_replaces_one_t
     group = own_stack.new_gateway(GATEWAY_PROCESSES="2")
     own_stack.start(gateways=0, workers=1)
     children = await _children_of(group.pid, 2)
+    await _have_begun(group, "gateway.serving", 2)
     for number in range(8):
         # Which process gets a connection is the kernel's choice: each of these is a new one.
         async with calling(group.address) as caller:
@@ -52,11 +61,7 @@ async def test_gateway_processes_serves_one_port_with_several_and_replaces_one_t
             assert (await caller.until_finished(task.id)).status == SUCCESS
     os.kill(children[0], signal.SIGKILL)
     replaced = await _children_of(group.pid, 2, without=children[0])
-
-    async def serves() -> bool:
-        return len(group.log_lines("gateway.serving")) == 3
-
-    await eventually_async(serves, within=40, what="the replacement to serve")
+    await _have_begun(group, "gateway.serving", 3)
     async with calling(group.address) as caller:
         task = await caller.submit("test.echo", 1)
         assert (await caller.until_finished(task.id)).status == SUCCESS
@@ -72,13 +77,7 @@ async def test_worker_count_runs_several_workers_and_replaces_one_that_dies(own_
     own_stack.start(gateways=1, workers=0)
     children = await _children_of(group.pid, 2)
 
-    async def both_take(count: int) -> None:
-        async def look() -> bool:
-            return len(group.log_lines("worker.taking_tasks")) == count
-
-        await eventually_async(look, within=40, what=f"{count} workers to have begun")
-
-    await both_take(2)
+    await _have_begun(group, "worker.taking_tasks", 2)
     gate = own_stack.gate()
     async with calling(own_stack.address) as caller:
         # As many as both can run together.
@@ -86,7 +85,7 @@ async def test_worker_count_runs_several_workers_and_replaces_one_that_dies(own_
         running = [await caller.until_running(task.id) for task in tasks]
         assert len({task.attempts[0].worker for task in running}) == 2
         os.kill(children[0], signal.SIGKILL)
-        await both_take(3)
+        await _have_begun(group, "worker.taking_tasks", 3)
         gate.open()
         finished = [await caller.until_finished(task.id) for task in tasks]
     group.terminate()
