@@ -103,8 +103,11 @@ class Deliveries(Protocol):
         """Those of the task's deliveries that were tried or settled, in no order."""
         ...
 
-    async def deliver_again(self, tenant: str, delivery: WebhookDelivery, now: Millis) -> bool:
-        """Write the delivery, which is PENDING, and have its lane go back to it at once; False if its task is gone."""
+    async def deliver_again(self, tenant: str, deliveries: Sequence[WebhookDelivery], now: Millis) -> bool:
+        """Write deliveries of one lane, PENDING and the earliest first, and have the lane go back to them at once.
+
+        In one step, so that whoever takes the lane up meets all of them. False if their task is gone.
+        """
         ...
 
     async def endpoint_health(self, tenant: str, endpoint: str) -> EndpointHealth:

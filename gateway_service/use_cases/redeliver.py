@@ -12,7 +12,7 @@ from shared.domain.webhooks import DeliveryKey, DeliveryState, begin_again, endp
 from shared.webhook_ports import Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gateway_service.use_cases.list_deliveries import ListDeliveries
     from shared.domain.task import Millis
@@ -54,7 +54,7 @@ class Redeliver:
         if task is None or task.tenant != tenant or delivery is None:
             raise DeliveryNotFoundError(delivery_id)
         await self._deliveries.endpoint_works(tenant, endpoint_of(delivery.url))
-        if not await self._again(tenant, delivery):
+        if not await self._again(tenant, [delivery]):
             raise DeliveryNotFoundError(delivery_id)
         return 1
 
@@ -84,13 +84,14 @@ class Redeliver:
             if delivery.key.endpoint == lane.endpoint and _was_given_up(delivery, url, since)
         ]
         chosen.sort(key=lambda delivery: delivery.key.sequence)
-        return sum([await self._again(tenant, delivery) for delivery in chosen])
+        return len(chosen) if chosen and await self._again(tenant, chosen) else 0
 
-    async def _again(self, tenant: str, delivery: WebhookDelivery) -> bool:
+    async def _again(self, tenant: str, deliveries: Sequence[WebhookDelivery]) -> bool:
         now = self._clock.now()
-        done = await self._deliveries.deliver_again(tenant, begin_again(delivery, now), now)
+        anew = [begin_again(delivery, now) for delivery in deliveries]
+        done = await self._deliveries.deliver_again(tenant, anew, now)
         if done:
-            self._announce(encode_news(delivery.key.task_id, (delivery.key.endpoint,)))
+            self._announce(encode_news(anew[0].key.task_id, (anew[0].key.endpoint,)))
         return done
 
 

@@ -250,7 +250,7 @@ async def test_what_is_delivered_again_goes_first_and_the_settled_after_it_is_kn
     assert after is not None
     await record.deliveries.settle(after, cursor=2, delivery=accepted(after, 2), again_at=None, now=NOW)
 
-    assert await record.deliveries.deliver_again("acme", begin_again(failed, NOW + 9), NOW + 9)
+    assert await record.deliveries.deliver_again("acme", [begin_again(failed, NOW + 9)], NOW + 9)
     assert await listed(record, [DeliveryState.FAILED]) == []
     assert DeliveryKey(task.id, 1, "0") in await listed(record, [DeliveryState.PENDING])
     again = await taken(record, Lane(task.id, "0"), now=NOW + 9)
@@ -265,11 +265,11 @@ async def test_what_is_asked_for_again_while_the_lane_is_in_hand_is_not_passed_o
     after = await record.deliveries.settle(lane, cursor=1, delivery=accepted(lane, 1), again_at=HOLD, now=NOW)
     assert after is not None
     await record.deliveries.settle(after, cursor=2, delivery=failed, again_at=None, now=NOW)
-    await record.deliveries.deliver_again("acme", begin_again(accepted(lane, 1), NOW), NOW)
+    await record.deliveries.deliver_again("acme", [begin_again(accepted(lane, 1), NOW)], NOW)
 
     # Taken for the first event, which alone is pending, the lane would be left behind the second.
     in_hand = await taken(record, Lane(task.id, "0"))
-    await record.deliveries.deliver_again("acme", begin_again(failed, NOW), NOW)
+    await record.deliveries.deliver_again("acme", [begin_again(failed, NOW)], NOW)
     assert (
         await record.deliveries.settle(
             in_hand, cursor=2, delivery=accepted(in_hand, 1, NOW + 1), again_at=None, now=NOW
@@ -284,10 +284,25 @@ async def test_what_is_asked_for_again_while_the_lane_is_in_hand_is_not_passed_o
     )
 
 
+async def test_what_was_given_up_of_a_lane_is_pending_again_in_one_step(record: RedisRecord) -> None:
+    task = await hooked(record, await hooked(record, None), CLAIM)
+    lane = await taken(record, Lane(task.id, "0"))
+    failed = [give_up(delivery(lane, sequence), Failure.GONE, NOW) for sequence in (1, 2)]
+    after = await record.deliveries.settle(lane, cursor=1, delivery=failed[0], again_at=HOLD, now=NOW)
+    assert after is not None
+    await record.deliveries.settle(after, cursor=2, delivery=failed[1], again_at=None, now=NOW)
+
+    anew = [begin_again(each, NOW + 9) for each in failed]
+    assert await record.deliveries.deliver_again("acme", anew, NOW + 9)
+    assert await listed(record, [DeliveryState.FAILED]) == []
+    again = await taken(record, Lane(task.id, "0"), now=NOW + 9)
+    assert (again.cursor, list(again.known.values())) == (0, anew)
+
+
 async def test_a_task_that_is_gone_delivers_nothing_again(record: RedisRecord) -> None:
     key = DeliveryKey(new_task_id(), 1, "0")
     lost = WebhookDelivery(key=key, url="", event_type=EventType.SUBMITTED, create_time=NOW)
-    assert not await record.deliveries.deliver_again("acme", lost, NOW)
+    assert not await record.deliveries.deliver_again("acme", [lost], NOW)
     assert await lanes(record, until=HOLD) == []
 
 

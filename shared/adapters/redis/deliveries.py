@@ -154,27 +154,23 @@ class RedisDeliveries:
             decode_delivery(_key_of(member_of(task_id) + field), body) for field, body in fields if field[:1].isdigit()
         ]
 
-    async def deliver_again(self, tenant: str, delivery: WebhookDelivery, now: Millis) -> bool:
+    async def deliver_again(self, tenant: str, deliveries: Sequence[WebhookDelivery], now: Millis) -> bool:
         """See `shared.webhook_ports.Deliveries.deliver_again`."""
-        key = delivery.key
-        partition = partition_of(key.task_id)
+        first = deliveries[0].key
+        partition = partition_of(first.task_id)
+        written: list[str | bytes | int] = []
+        for delivery in deliveries:
+            score = index_score(DeliveryState.PENDING, delivery.create_time)
+            written += (delivery.key.sequence, encode_delivery(delivery), _entry(delivery.key), score)
         done = await self._store.run(
             _DELIVER_AGAIN,
             (
                 self._layout.lanes(partition),
-                self._layout.task(key.task_id),
-                self._layout.hooks(key.task_id),
+                self._layout.task(first.task_id),
+                self._layout.hooks(first.task_id),
                 self._layout.deliveries(partition, tenant),
             ),
-            (
-                _member(Lane(key.task_id, key.endpoint)),
-                key.endpoint,
-                now,
-                key.sequence,
-                encode_delivery(delivery),
-                _entry(key),
-                index_score(DeliveryState.PENDING, delivery.create_time),
-            ),
+            (_member(Lane(first.task_id, first.endpoint)), first.endpoint, now, *written),
         )
         return bool(done)
 

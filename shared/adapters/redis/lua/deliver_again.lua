@@ -1,4 +1,4 @@
--- Deliver again: a delivery becomes pending, and its lane goes back to it.
+-- Deliver again: deliveries of one lane become pending, and the lane goes back to the first of them.
 --
 -- KEYS[1]  sorted set, the lanes of the partition by the time at which they are to be looked at
 -- KEYS[2]  hash, the task
@@ -8,20 +8,20 @@
 -- ARGV[1]  the member that stands for the lane
 -- ARGV[2]  the endpoint
 -- ARGV[3]  now
--- ARGV[4]  the event's sequence
--- ARGV[5]  the delivery
--- ARGV[6]  the member that stands for the delivery
--- ARGV[7]  its score in the index as long as it is pending
+-- ARGV[4 ..] for each delivery four, the earliest first: the event's sequence, the delivery, the member that stands for
+--          it, and its score in the index as long as it is pending
 --
 -- Answers 1, or 0 if the task is gone.
 
 if redis.call('EXISTS', KEYS[2]) == 0 then
   return 0
 end
-if redis.call('ZADD', KEYS[4], 'CH', ARGV[7], ARGV[6]) == 1 then
-  redis.call('HINCRBY', KEYS[2], 'undelivered', 1)
+for i = 4, #ARGV, 4 do
+  if redis.call('ZADD', KEYS[4], 'CH', ARGV[i + 3], ARGV[i + 2]) == 1 then
+    redis.call('HINCRBY', KEYS[2], 'undelivered', 1)
+  end
+  redis.call('HSET', KEYS[3], ARGV[i] .. '/' .. ARGV[2], ARGV[i + 1])
 end
-redis.call('HSET', KEYS[3], ARGV[4] .. '/' .. ARGV[2], ARGV[5])
 if tonumber(redis.call('HGET', KEYS[3], 'at/' .. ARGV[2]) or 0) >= tonumber(ARGV[4]) then
   redis.call('HSET', KEYS[3], 'at/' .. ARGV[2], tonumber(ARGV[4]) - 1)
 end
