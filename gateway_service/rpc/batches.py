@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, TypeVar
+
+from google.rpc.status_pb2 import Status
 
 from gateway_service.faults import AnswerFullError, InvalidRequestError
 from gateway_service.rpc.errors import to_status
@@ -13,6 +14,7 @@ from shared.codec import task_to_proto
 from shared.domain.submission import Limits, Violation
 from shared.domain.task import Task
 from shared.ports import StoreUnavailableError
+from taskcast.v1 import task_pb2
 from taskcast.v1 import task_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
     from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
     from google.protobuf.message import Message
-    from google.rpc.status_pb2 import Status
 
     from gateway_service.rpc.requests import SubmissionDefaults
     from gateway_service.use_cases.cancel_task import CancelTask
@@ -56,7 +57,7 @@ class Batches:
         _check_count("requests", request.requests)
         _check_bytes("requests", request)
         response = pb.BatchSubmitTasksResponse()
-        results = _Results(response.results, "BatchSubmitTasks")
+        results = _Results(response.results, "BatchSubmitTasks", may_be_left_out=False)
         for part in _slices(request.requests):
             read = [self._read(item) for item in part]
             recorded = await self._submit.all(tenant, [item for item in read if isinstance(item, Submission)])
@@ -77,7 +78,7 @@ class Batches:
         """Each task as it is, while there is room. Raises InvalidRequestError for too many, StoreUnavailableError."""
         _check_count("task_ids", request.task_ids)
         response = pb.BatchGetTasksResponse()
-        results = _Results(response.results, "BatchGetTasks", room=ANSWER_BYTES)
+        results = _Results(response.results, "BatchGetTasks", may_be_left_out=True)
         for part in _slices(request.task_ids):
             for outcome in await self._get.all(tenant, part):
                 results.add(outcome)
@@ -87,7 +88,7 @@ class Batches:
         """Cancel each task. Raises InvalidRequestError for too many or a bad reason, StoreUnavailableError."""
         _check_count("task_ids", request.task_ids)
         response = pb.BatchCancelTasksResponse()
-        results = _Results(response.results, "BatchCancelTasks")
+        results = _Results(response.results, "BatchCancelTasks", may_be_left_out=False)
         for part in _slices(request.task_ids):
             for outcome in await self._cancel.all(tenant, part, request.reason):
                 results.add(outcome)
@@ -101,15 +102,19 @@ class Batches:
 
 
 class _Results:
-    """The results of a batch, as they are added. What many items share, such as a full backlog, is said once."""
+    """The results of a batch, as they are added. What many items share, such as a full backlog, is said once.
+
+    What was done is said however full the answer is, then in few words; what was only asked for can be asked for again.
+    """
 
     def __init__(
-        self, results: RepeatedCompositeFieldContainer[pb.BatchTaskResult], method: str, *, room: float = math.inf
+        self, results: RepeatedCompositeFieldContainer[pb.BatchTaskResult], method: str, *, may_be_left_out: bool
     ) -> None:
-        """`room`: for how many bytes of tasks there is room."""
+        """`may_be_left_out`: whether a task that has no room may be, with an error in its place."""
         self._results = results
         self._method = method
-        self._room = room
+        self._may_be_left_out = may_be_left_out
+        self._room = ANSWER_BYTES
         self._full = AnswerFullError("The tasks before this one fill the answer; ask for it in another call.")
         self._statuses: dict[int, tuple[Exception, Status]] = {}
 
@@ -117,16 +122,34 @@ class _Results:
         """The next item's task, or why there is none."""
         if isinstance(outcome, Task):
             task = task_to_proto(outcome, payload=False, result=False)
-            self._room -= task.ByteSize()
-            if self._room >= 0:
+            if self._has_room_for(task):
                 self._results.add(task=task)
+                return
+            if not self._may_be_left_out:
+                self._results.add(task=_in_short(task))
                 return
             outcome = self._full
         known = self._statuses.get(id(outcome))
         if known is None:
             # The error is kept, too: another one could get its id.
             known = self._statuses[id(outcome)] = (outcome, to_status(outcome, self._method))
-        self._results.add(error=known[1])
+        error = known[1]
+        self._results.add(error=error if self._has_room_for(error) else _reason_of(error))
+
+    def _has_room_for(self, message: Message) -> bool:
+        self._room -= message.ByteSize()
+        return self._room >= 0
+
+
+def _in_short(task: task_pb2.Task) -> task_pb2.Task:
+    return task_pb2.Task(id=task.id, status=task.status, sequence=task.sequence, update_time=task.update_time)
+
+
+def _reason_of(error: Status) -> Status:
+    """The error without the fields that are wrong: the first of the details is the reason."""
+    return Status(
+        code=error.code, message="The answer is full; what is wrong is said in another call.", details=error.details[:1]
+    )
 
 
 def _check_count(field: str, items: Sequence[object]) -> None:

@@ -636,7 +636,7 @@ class BatchTaskResult(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def task(self) -> _task_pb2.Task:
-        """The task, without payload and result."""
+        """The task, without payload and result; in short where the answer is full."""
 
     @_builtins.property
     def error(self) -> _status_pb2.Status:

@@ -246,6 +246,9 @@ class TaskServiceServicer:
         recorded; RESOURCE_EXHAUSTED (RATE_LIMITED), or without details for a message that no request may have;
         UNAVAILABLE (STORE_UNAVAILABLE) if none is known to be recorded. If the record goes away on the way, the items that
         it did not answer for have this error each.
+
+        An answer holds 3.5 MiB. Of the tasks for which there is no room it tells id, status, sequence and update_time, and
+        of errors the reason.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -265,7 +268,7 @@ class TaskServiceServicer:
         """Cancels up to 1,000 tasks, each by itself. An item's error is what CancelTask would have answered.
 
         Errors of the whole call: INVALID_ARGUMENT (INVALID_REQUEST) for too many items or too long a reason, then none is
-        cancelled; UNAVAILABLE (STORE_UNAVAILABLE).
+        cancelled; UNAVAILABLE (STORE_UNAVAILABLE). What a full answer has no room for is told as by BatchSubmitTasks.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -144,6 +144,9 @@ class TaskServiceStub:
     recorded; RESOURCE_EXHAUSTED (RATE_LIMITED), or without details for a message that no request may have;
     UNAVAILABLE (STORE_UNAVAILABLE) if none is known to be recorded. If the record goes away on the way, the items that
     it did not answer for have this error each.
+
+    An answer holds 3.5 MiB. Of the tasks for which there is no room it tells id, status, sequence and update_time, and
+    of errors the reason.
     """
     BatchGetTasks: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.BatchGetTasksRequest, _task_service_pb2.BatchGetTasksResponse]
     """Shows up to 1,000 tasks, without payloads and results. An item's error is what GetTask would have answered, or
@@ -155,7 +158,7 @@ class TaskServiceStub:
     """Cancels up to 1,000 tasks, each by itself. An item's error is what CancelTask would have answered.
 
     Errors of the whole call: INVALID_ARGUMENT (INVALID_REQUEST) for too many items or too long a reason, then none is
-    cancelled; UNAVAILABLE (STORE_UNAVAILABLE).
+    cancelled; UNAVAILABLE (STORE_UNAVAILABLE). What a full answer has no room for is told as by BatchSubmitTasks.
     """
 
 @_typing.type_check_only
@@ -274,6 +277,9 @@ class TaskServiceAsyncStub(TaskServiceStub):
     recorded; RESOURCE_EXHAUSTED (RATE_LIMITED), or without details for a message that no request may have;
     UNAVAILABLE (STORE_UNAVAILABLE) if none is known to be recorded. If the record goes away on the way, the items that
     it did not answer for have this error each.
+
+    An answer holds 3.5 MiB. Of the tasks for which there is no room it tells id, status, sequence and update_time, and
+    of errors the reason.
     """
     BatchGetTasks: _aio.UnaryUnaryMultiCallable[_task_service_pb2.BatchGetTasksRequest, _task_service_pb2.BatchGetTasksResponse]  # type: ignore[assignment]
     """Shows up to 1,000 tasks, without payloads and results. An item's error is what GetTask would have answered, or
@@ -285,7 +291,7 @@ class TaskServiceAsyncStub(TaskServiceStub):
     """Cancels up to 1,000 tasks, each by itself. An item's error is what CancelTask would have answered.
 
     Errors of the whole call: INVALID_ARGUMENT (INVALID_REQUEST) for too many items or too long a reason, then none is
-    cancelled; UNAVAILABLE (STORE_UNAVAILABLE).
+    cancelled; UNAVAILABLE (STORE_UNAVAILABLE). What a full answer has no room for is told as by BatchSubmitTasks.
     """
 
 class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -449,6 +455,9 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         recorded; RESOURCE_EXHAUSTED (RATE_LIMITED), or without details for a message that no request may have;
         UNAVAILABLE (STORE_UNAVAILABLE) if none is known to be recorded. If the record goes away on the way, the items that
         it did not answer for have this error each.
+
+        An answer holds 3.5 MiB. Of the tasks for which there is no room it tells id, status, sequence and update_time, and
+        of errors the reason.
         """
 
     @_abc_1.abstractmethod
@@ -472,7 +481,7 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         """Cancels up to 1,000 tasks, each by itself. An item's error is what CancelTask would have answered.
 
         Errors of the whole call: INVALID_ARGUMENT (INVALID_REQUEST) for too many items or too long a reason, then none is
-        cancelled; UNAVAILABLE (STORE_UNAVAILABLE).
+        cancelled; UNAVAILABLE (STORE_UNAVAILABLE). What a full answer has no room for is told as by BatchSubmitTasks.
         """
 
 def add_TaskServiceServicer_to_server(servicer: TaskServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

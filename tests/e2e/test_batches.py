@@ -171,6 +171,36 @@ async def test_an_answer_that_is_full_says_so_for_each_task_that_it_has_no_room_
         assert _said(answer.error)[:3] == (grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], "taskcast", "ANSWER_FULL")
 
 
+async def test_a_full_answer_tells_of_every_task_that_was_recorded_or_cancelled(caller: Caller) -> None:
+    # Each of them takes less of the request than of the answer.
+    labels = {f"label-{n}": "v" * 120 for n in range(30)}
+    submitted = await _submit_all(caller, [_submit(0, queue="unserved", labels=labels) for _ in range(900)])
+    ids = [result.task.id for result in submitted]
+    cancelled = await _cancel_all(caller, ids)
+
+    assert len(set(ids)) == 900
+    for results in (submitted, cancelled):
+        assert [result.task.id for result in results] == ids
+        assert sum(result.ByteSize() for result in results) < 4 << 20, "a client takes 4 MiB unless it says otherwise"
+        in_full = [bool(result.task.labels) for result in results]
+        assert in_full == sorted(in_full, reverse=True), "what has no room is at the end"
+        assert 500 < sum(in_full) < 900
+    assert {result.task.status for result in submitted} == {task_pb2.TASK_STATUS_WAITING}
+    assert {result.task.status for result in cancelled} == {task_pb2.TASK_STATUS_CANCELLED}
+    assert {result.task.sequence for result in cancelled} == {2}
+
+
+async def test_a_full_answer_tells_why_each_task_was_refused(caller: Caller) -> None:
+    labels = {f"label {n}": "" for n in range(32)}
+    results = await _submit_all(caller, [_submit(0, labels=labels) for _ in range(MOST)])
+
+    assert sum(result.ByteSize() for result in results) < 4 << 20
+    said = [_said(result.error) for result in results]
+    assert {each[2] for each in said} == {"INVALID_REQUEST"}
+    assert len(said[0][3]) == 32
+    assert said[-1][3] == ()
+
+
 async def test_many_tasks_are_cancelled_each_by_itself(standing_stack: Stack, caller: Caller) -> None:
     gate = standing_stack.gate()
     succeeded = await caller.until_finished((await caller.submit("test.echo")).id)
