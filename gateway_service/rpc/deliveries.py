@@ -11,7 +11,7 @@ from shared.codec import delivery_to_proto, from_timestamp
 from shared.domain.identity import is_task_id
 from shared.domain.submission import Violation
 from shared.domain.webhooks import DeliveryKey, DeliveryState
-from shared.webhook_ports import ListedDelivery
+from shared.ports import ListedDelivery
 from taskcast.v1 import admin_service_pb2 as pb
 
 if TYPE_CHECKING:

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 from gateway_service.use_cases.get_task import find
 from shared.domain.webhooks import DeliveryKey, DeliveryState, WebhookDelivery, endpoints_of, wants
-from shared.webhook_ports import ListedDelivery
+from shared.ports import ListedDelivery
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shared.domain.task import Task
     from shared.domain.webhooks import StandingEndpoint
-    from shared.ports import Record
-    from shared.webhook_ports import Deliveries
+    from shared.ports import Deliveries, Record
 
 LOOKED_AT = 1_000
 """How many deliveries one page looks at for those to the right URL, which is in no index."""

@@ -9,7 +9,7 @@ from gateway_service.faults import DeliveryNotFoundError, InvalidRequestError
 from shared.codec import encode_news
 from shared.domain.submission import Violation
 from shared.domain.webhooks import DeliveryKey, DeliveryState, begin_again, endpoint_of
-from shared.webhook_ports import Lane
+from shared.ports import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from gateway_service.use_cases.list_deliveries import ListDeliveries
     from shared.domain.task import Millis
     from shared.domain.webhooks import WebhookDelivery
-    from shared.ports import Clock, Record
-    from shared.webhook_ports import Deliveries, ListedDelivery
+    from shared.ports import Clock, Deliveries, ListedDelivery, Record
 
 BATCH = 256
 

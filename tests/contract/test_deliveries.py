@@ -1,4 +1,4 @@
-"""What `shared.webhook_ports.Deliveries` promises."""
+"""What `shared.ports.Deliveries` promises."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from shared.domain.webhooks import (
     give_up,
     judge,
 )
-from shared.webhook_ports import Lane
+from shared.ports import Lane
 from tests.contract.changes import CLAIM, NOW, RESULT, SPEC, appended, change, new_task_id, progress, submission
 from tests.deadlines import eventually_async
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from shared.adapters.redis import RedisRecord
     from shared.domain.commands import Command
     from shared.domain.task import Task
-    from shared.webhook_ports import ListedDelivery, TakenLane
+    from shared.ports import ListedDelivery, TakenLane
 
 pytestmark = pytest.mark.integration
 

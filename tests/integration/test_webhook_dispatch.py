@@ -18,7 +18,7 @@ from shared.domain.task import AttemptTerms, TaskSpec, Webhook
 from shared.domain.webhooks import DeliveryKey, DeliveryState, StandingEndpoint, endpoint_of
 from shared.journal import Done, Journal
 from shared.json_values import encode_json
-from shared.webhook_ports import Lane
+from shared.ports import Lane
 from shared.webhook_secrets import Secrets
 from tests.contract.changes import new_task_id
 from tests.deadlines import eventually_async

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
     from shared.domain.task import Millis, TaskEvent, Webhook
     from shared.domain.webhooks import StandingEndpoint
-    from shared.ports import Clock, Record
-    from shared.webhook_ports import Deliveries, Lane, TakenLane
+    from shared.ports import Clock, Deliveries, Lane, Record, TakenLane
     from worker_service.webhooks.courier import Courier
 
 ROUND_SECONDS = 1.0

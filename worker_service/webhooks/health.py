@@ -12,7 +12,7 @@ from shared.domain.webhooks import EndpointHealth, Failure
 if TYPE_CHECKING:
     from shared.domain.task import Millis
     from shared.domain.webhooks import Answer
-    from shared.webhook_ports import Deliveries
+    from shared.ports import Deliveries
 
 KNOWN_FOR: Millis = 5_000
 """What all processes know of an endpoint is asked for again after so long."""

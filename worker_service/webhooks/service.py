@@ -12,8 +12,7 @@ import structlog
 from shared.codec import decode_news
 from shared.domain.breaker import BreakerTerms
 from shared.lifecycle import repeat, stop_all
-from shared.ports import StoreUnavailableError
-from shared.webhook_ports import Lane
+from shared.ports import Lane, StoreUnavailableError
 from worker_service.webhooks.courier import Courier
 from worker_service.webhooks.dispatcher import ROUND_SECONDS, Dispatcher
 from worker_service.webhooks.health import Health
@@ -23,8 +22,7 @@ from worker_service.webhooks.sender import Sender
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from shared.ports import Broker, Clock, Record
-    from shared.webhook_ports import Deliveries
+    from shared.ports import Broker, Clock, Deliveries, Record
     from worker_service.settings import WorkerSettings
 
 STOP_SECONDS = 5.0

@@ -16,7 +16,7 @@ from shared.adapters.redis.stored import event_of, pairs, task_of
 from shared.codec import decode_delivery, encode_delivery
 from shared.domain.identity import PARTITION_NAMES, partition_of
 from shared.domain.webhooks import DeliveryKey, DeliveryState, EndpointHealth
-from shared.webhook_ports import Lane, ListedDelivery, TakenLane
+from shared.ports import Lane, ListedDelivery, TakenLane
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -41,7 +41,7 @@ class RedisDeliveries:
         self._layout = layout
 
     async def due(self, partitions: Iterable[str], *, until: Millis, limit: int) -> list[tuple[Lane, Millis]]:
-        """See `shared.webhook_ports.Deliveries.due`."""
+        """See `shared.ports.Deliveries.due`."""
         replies = await self._store.call_all(
             ("ZRANGE", self._layout.lanes(partition), "-inf", until, "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
             for partition in partitions
@@ -49,7 +49,7 @@ class RedisDeliveries:
         return [(_lane_of(member), int(score)) for reply in replies for member, score in pairs(reply)]
 
     async def take(self, lane: Lane, *, now: Millis, until: Millis, limit: int) -> TakenLane | None:
-        """See `shared.webhook_ports.Deliveries.take`."""
+        """See `shared.ports.Deliveries.take`."""
         reply = await self._store.run(
             _TAKE,
             (
@@ -89,7 +89,7 @@ class RedisDeliveries:
         now: Millis,
         keep_until: Millis | None = None,
     ) -> TakenLane | None:
-        """See `shared.webhook_ports.Deliveries.settle`."""
+        """See `shared.ports.Deliveries.settle`."""
         lane, task = taken.lane, taken.task
         shelf = self._layout.shelf(task)
         written: tuple[str | bytes | int, ...] = ("", "", "", "", "")
@@ -127,13 +127,13 @@ class RedisDeliveries:
         return replace(taken, cursor=cursor) if settled else None
 
     async def put_off(self, lane: Lane, until: Millis) -> None:
-        """See `shared.webhook_ports.Deliveries.put_off`."""
+        """See `shared.ports.Deliveries.put_off`."""
         await self._store.call("ZADD", self._layout.lanes(partition_of(lane.task_id)), "XX", until, _member(lane))
 
     async def page(
         self, tenant: str, states: Collection[DeliveryState], *, before: ListedDelivery | None, limit: int
     ) -> tuple[list[ListedDelivery], bool]:
-        """See `shared.webhook_ports.Deliveries.page`."""
+        """See `shared.ports.Deliveries.page`."""
         read = index_reader(self._store, lambda partition: self._layout.deliveries(partition, tenant))
         runs = [(partition, int(state)) for partition in PARTITION_NAMES for state in states]
         start = (STATUS_SPAN, b"") if before is None else (before.create_time, _entry(before.key))
@@ -141,12 +141,12 @@ class RedisDeliveries:
         return [ListedDelivery(time, _key_of(member)) for time, member in marks], more
 
     async def read(self, keys: Sequence[DeliveryKey]) -> list[WebhookDelivery | None]:
-        """See `shared.webhook_ports.Deliveries.read`."""
+        """See `shared.ports.Deliveries.read`."""
         replies = await self._store.call_all(("HGET", self._layout.hooks(key.task_id), _field(key)) for key in keys)
         return [None if body is None else decode_delivery(key, body) for key, body in zip(keys, replies, strict=True)]
 
     async def of_task(self, task_id: str) -> list[WebhookDelivery]:
-        """See `shared.webhook_ports.Deliveries.of_task`."""
+        """See `shared.ports.Deliveries.of_task`."""
         reply = await self._store.call("HGETALL", self._layout.hooks(task_id))
         # RESP3 gives a mapping, RESP2 names and values in turn.
         fields = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
@@ -155,7 +155,7 @@ class RedisDeliveries:
         ]
 
     async def deliver_again(self, tenant: str, deliveries: Sequence[WebhookDelivery], now: Millis) -> bool:
-        """See `shared.webhook_ports.Deliveries.deliver_again`."""
+        """See `shared.ports.Deliveries.deliver_again`."""
         first = deliveries[0].key
         partition = partition_of(first.task_id)
         written: list[str | bytes | int] = []
@@ -175,13 +175,13 @@ class RedisDeliveries:
         return bool(done)
 
     async def endpoint_health(self, tenant: str, endpoint: str) -> EndpointHealth:
-        """See `shared.webhook_ports.Deliveries.endpoint_health`."""
+        """See `shared.ports.Deliveries.endpoint_health`."""
         key = self._layout.endpoint(tenant, endpoint)
         since, gone = await self._store.call("HMGET", key, "failing_since", "gone")
         return EndpointHealth(None if since is None else int(since), gone is not None)
 
     async def endpoint_failed(self, tenant: str, endpoint: str, *, now: Millis, gone: bool, ttl: Millis) -> None:
-        """See `shared.webhook_ports.Deliveries.endpoint_failed`."""
+        """See `shared.ports.Deliveries.endpoint_failed`."""
         key = self._layout.endpoint(tenant, endpoint)
         await self._store.call_all(
             [
@@ -192,7 +192,7 @@ class RedisDeliveries:
         )
 
     async def endpoint_works(self, tenant: str, endpoint: str) -> None:
-        """See `shared.webhook_ports.Deliveries.endpoint_works`."""
+        """See `shared.ports.Deliveries.endpoint_works`."""
         await self._store.call("DEL", self._layout.endpoint(tenant, endpoint))
 
 

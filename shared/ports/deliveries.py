@@ -1,4 +1,4 @@
-"""What webhooks need of the record, as a port beside those of `shared.ports`."""
+"""The port of webhook deliveries: what is due, how far each lane has come, what became of each delivery."""
 
 from __future__ import annotations
 
