@@ -4,12 +4,13 @@ Adapters of one port pass one contract suite (`tests/contract/`), so whatever is
 """
 
 from shared.ports.broker import Broker, BrokerUnavailableError, Consumer, Delivery, News, Subscription, TaskMessage
-from shared.ports.catalogue import Catalogue, Page, Place, QueueCounts, WorkerReport
+from shared.ports.catalogue import CLOCK_SLACK, Catalogue, Page, Place, QueueCounts, WorkerReport
 from shared.ports.clock import Clock
 from shared.ports.deliveries import Deliveries, Lane, ListedDelivery, TakenLane
 from shared.ports.record import Appended, Change, Conflict, Record, StoreError, StoreFullError, StoreUnavailableError
 
 __all__ = [
+    "CLOCK_SLACK",
     "Appended",
     "Broker",
     "BrokerUnavailableError",

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from shared.domain.task import Millis, Task, TaskPriority
 
 
+CLOCK_SLACK: Millis = 100
+"""A gateway's idea of the record's time may be ahead by so much: what was submitted just now waits, and is no delay."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
     """A place in a listing: right behind the task with this time of creation and this id."""
@@ -32,8 +36,8 @@ class Page:
 class QueueCounts:
     """A queue at one moment: what waits in each line, what runs, what is delayed, and how fast tasks end.
 
-    `oldest_waiting` is for how long the first of those that wait could have run, None where none waits;
-    `ended` how many tasks ended within the last minute.
+    What may run within CLOCK_SLACK waits; what may not is delayed. `oldest_waiting` is for how long the first of those
+    that wait could have run, None where none waits; `ended` how many tasks ended within the last minute.
     """
 
     name: str

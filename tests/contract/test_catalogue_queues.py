@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.adapters.redis.catalogue import CLOCK_SLACK
 from shared.domain.commands import Cancel, Retry, Succeed
 from shared.domain.task import TaskError, TaskPriority
-from shared.ports import QueueCounts, WorkerReport
+from shared.ports import CLOCK_SLACK, QueueCounts, WorkerReport
 from tests.contract.changes import CLAIM, RESULT, SPEC, appended, change, new_task_id, submission
 from tests.deadlines import eventually_async
 

@@ -36,7 +36,7 @@ from shared.domain.task import (
     TaskStatus,
     Timers,
 )
-from shared.ports import QueueCounts
+from shared.ports import CLOCK_SLACK, QueueCounts
 
 if TYPE_CHECKING:
     from shared.domain.commands import Command
@@ -172,13 +172,13 @@ class Model:
 
     def _counts(self, name: str, alive: list[Task], ended: int) -> QueueCounts:
         waiting = [task for task in alive if task.status is TaskStatus.WAITING]
-        ready = [task for task in waiting if may_run_from(task) <= self.now]
+        ready = [task for task in waiting if may_run_from(task) <= self.now + CLOCK_SLACK]
         return QueueCounts(
             name=name,
             waiting={priority: sum(task.spec.priority is priority for task in ready) for priority in TaskPriority},
             running=len(alive) - len(waiting),
             delayed=len(waiting) - len(ready),
-            oldest_waiting=max((self.now - may_run_from(task) for task in ready), default=None),
+            oldest_waiting=max((max(self.now - may_run_from(task), 0) for task in ready), default=None),
             ended=ended,
         )
 

@@ -15,7 +15,7 @@ from shared.adapters.redis.store import Script
 from shared.codec import decode_report, encode_report
 from shared.domain.identity import PARTITION_NAMES
 from shared.domain.task import TaskPriority, TaskStatus
-from shared.ports import Page, Place, QueueCounts
+from shared.ports import CLOCK_SLACK, Page, Place, QueueCounts
 
 if TYPE_CHECKING:
     from shared.adapters.redis.layout import Layout
@@ -28,9 +28,6 @@ _QUEUES = Script("queues")
 
 LABELS_READ = 1_000
 """How many tasks one page looks at for those with the right labels, which are in no index."""
-
-CLOCK_SLACK: Millis = 100
-"""A gateway's idea of the record's time may be ahead by so much: what was submitted just now waits, and is no delay."""
 
 _WORKERS = "workers"
 _PRIORITIES = tuple(TaskPriority)
