@@ -35,7 +35,7 @@ from worker_service.runners.thread import ThreadRunner
 from worker_service.webhooks.service import sending_webhooks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from types import TracebackType
 
     from shared.ports import Broker, Catalogue, Clock
@@ -83,12 +83,15 @@ class Worker:
     async def _start(self, stack: AsyncExitStack) -> None:
         settings = self._settings
         name = settings.process_name
+        # What ends together ends at once, since each may have to wait for a store or a broker that does not answer.
+        connections: list[Callable[[], Awaitable[None]]] = []
+        stack.push_async_callback(_all_at_once, connections)
         record = self._open_record()
-        stack.push_async_callback(record.close)
+        connections.append(record.close)
         broker = self._broker
         if broker is None:
             broker = RabbitBroker(settings.rabbitmq_url, namespace=settings.namespace, name=f"worker {name}")
-            stack.push_async_callback(broker.close)
+            connections.append(broker.close)
         clock = RecordClock(record)
         await clock.wait_for_record()
         synchronising = asyncio.create_task(repeat("clock", CLOCK_SECONDS, lambda: _synchronise(clock, broker)))
@@ -132,17 +135,19 @@ class Worker:
             # A child process finds handlers in modules, and nowhere else.
             quarantine=runners[Place.PROCESS] if settings.handlers else None,
         )
+        watchers: list[Callable[[], Awaitable[None]]] = []
+        stack.push_async_callback(_all_at_once, watchers)
         leases.start()
-        stack.push_async_callback(leases.stop)
+        watchers.append(leases.stop)
         subscription = await broker.subscribe(lambda _, body: _heed(executor, body), leases.check_all)
-        stack.push_async_callback(subscription.close)
+        watchers.append(subscription.close)
         for event in ENDING_EVENTS:
             await subscription.bind(f"*.*.{event}")
         intake = Intake(executor.execute, slots=settings.concurrency)
         consumer = await broker.consume(settings.queues, intake.take)
         presence = Presence(self._open_catalogue, self._reporting(name, clock, intake))
         presence.start()
-        stack.push_async_callback(presence.stop)
+        watchers.append(presence.stop)
 
         async def drain() -> None:
             # In this order: no new work, what runs may finish, the rest is handed back.
@@ -191,6 +196,10 @@ class Worker:
     def _open_record(self) -> RedisRecord:
         settings = self._settings
         return RedisRecord(settings.redis_url, prefix=settings.namespace, deadline=settings.store_deadline)
+
+
+async def _all_at_once(steps: Sequence[Callable[[], Awaitable[None]]]) -> None:
+    await asyncio.gather(*(step() for step in steps))
 
 
 async def _synchronise(clock: RecordClock, broker: Broker) -> None:

@@ -137,6 +137,24 @@ async def test_closing_answers_every_caller(store_url: str, key_prefix: str) -> 
     assert await asyncio.gather(*callers) == [Appended()] * 300
 
 
+async def test_closing_ends_though_somebody_tries_again_and_again(store_url: str, key_prefix: str) -> None:
+    record = RedisRecord(store_url, prefix=key_prefix)
+    refused = asyncio.Event()
+
+    async def stubborn() -> None:
+        while not refused.is_set():
+            try:
+                await record.read_sequence(new_task_id())
+            except StoreUnavailableError:
+                refused.set()
+
+    callers = [asyncio.create_task(stubborn()) for _ in range(20)]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await record.close()
+        await asyncio.gather(*callers)
+
+
 # --- a store in trouble ---------------------------------------------------------------------------------------------
 
 

@@ -53,6 +53,7 @@ class CallBatcher:
         self._pending: list[tuple[list[bytes], asyncio.Future[list[Any]], float]] = []
         self._senders: set[asyncio.Task[None]] = set()
         self._under_way = 0
+        self._closed = False
 
     async def call(self, *command: str | bytes | int) -> Any:
         """The reply to one command.
@@ -72,6 +73,8 @@ class CallBatcher:
 
     async def call_each(self, commands: Iterable[tuple[str | bytes | int, ...]]) -> list[Any]:
         """Like `call_all`, but in the place of each reply that failed stands what `call` would have raised."""
+        if self._closed:
+            raise StoreUnavailableError("the store client is closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[list[Any]] = loop.create_future()
         # The stub takes the tuple to have one item.
@@ -87,7 +90,8 @@ class CallBatcher:
         return await future
 
     async def close(self) -> None:
-        """Wait for what is under way; every caller gets its answer."""
+        """Wait for what is under way; every caller gets its answer. Whoever tries again later is refused at once."""
+        self._closed = True
         while self._senders:
             await asyncio.wait(self._senders)
 
