@@ -80,4 +80,5 @@ def test_processes_that_share_a_port_answer_for_each_other(own_stack: Stack) -> 
     for _ in range(6):
         assert _of(gateway, "http_requests_total", method="POST", route="/tasks", status="202") == 20
     eventually(lambda: _of(watched, "taskcast_events_total", type="succeeded") == 20, within=20, what="20 successes")
-    assert _of(watched, "taskcast_worker_slots") == 64
+    # One of them may do all of the work before the other has begun.
+    eventually(lambda: _of(watched, "taskcast_worker_slots") == 64, within=20, what="the slots of both workers")
