@@ -4,8 +4,9 @@ import { useLayoutEffect } from "preact/hooks";
 
 export type Keys = Record<string, () => unknown>;
 
+/** A dialog that was closed a moment ago may still have the focus. */
 function writing(target: EventTarget | null): boolean {
-  return target instanceof HTMLElement && target.closest("input, textarea, select, dialog") !== null;
+  return target instanceof HTMLElement && target.closest("input, textarea, select, dialog[open]") !== null;
 }
 
 /** While the component is there: call the function of the key that was pressed, by its name as in `KeyboardEvent.key`. */
