@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from shared.adapters.rabbitmq.session import AMQP_FAILURES, told_to_stop, underlay_of
+from pamqp import commands
+
+from shared.adapters.rabbitmq.session import AMQP_FAILURES, settle, told_to_stop, underlay_of
 from shared.adapters.rabbitmq.topology import LINES, RPC_SECONDS
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from aio_pika.abc import AbstractChannel
     from aiormq.abc import DeliveredMessage
     from aiormq.channel import Channel
-    from pamqp import commands
 
     from shared.adapters.rabbitmq.session import Session
     from shared.adapters.rabbitmq.topology import Topology
@@ -39,20 +39,11 @@ class RabbitDelivery:
 
     async def ack(self) -> None:
         """The message is done with."""
-        # On a closed channel there is nothing to settle: the broker has the message again.
-        with suppress(*AMQP_FAILURES):
-            await self._message.channel.basic_ack(self._tag, wait=False)
+        await settle(self._message, commands.Basic.Ack)
 
     async def give_back(self) -> None:
         """Another worker may have it."""
-        with suppress(*AMQP_FAILURES):
-            await self._message.channel.basic_nack(self._tag, requeue=True, wait=False)
-
-    @property
-    def _tag(self) -> int:
-        tag = self._message.delivery_tag
-        assert tag is not None  # A message that was delivered has one.
-        return tag
+        await settle(self._message, commands.Basic.Nack)
 
 
 class RabbitConsumer:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from shared.adapters.rabbitmq.session import underlay_of
+from pamqp import commands
+
+from shared.adapters.rabbitmq.session import settle, underlay_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aio_pika.abc import AbstractChannel
     from aiormq.abc import DeliveredMessage
-    from pamqp import commands
 
     from shared.adapters.rabbitmq.session import Session
     from shared.adapters.rabbitmq.topology import Topology
@@ -49,5 +50,4 @@ class RabbitNews:
 
     async def _receive(self, message: DeliveredMessage) -> None:
         self._on_news(message.body)
-        assert message.delivery_tag is not None  # A message that was delivered has one.
-        await message.channel.basic_ack(message.delivery_tag, wait=False)
+        await settle(message, commands.Basic.Ack)

@@ -14,7 +14,7 @@ from aiormq.abc import ChannelFrame
 from aiormq.exceptions import DeliveryError, PublishError
 
 from shared.adapters.rabbitmq.frames import event_frames, news_frames, task_frames
-from shared.adapters.rabbitmq.session import told_to_stop, underlay_of, until_unblocked
+from shared.adapters.rabbitmq.session import send, told_to_stop, underlay_of, until_unblocked
 from shared.ports import BrokerUnavailableError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class _Writer:
 
     async def write(self, frames: bytes) -> None:
         """Queue frames to be written."""
-        await self._channel.write_queue.put(ChannelFrame(frames, should_close=False))
+        await send(self._channel, ChannelFrame(frames, should_close=False))
         self._unlooked += len(frames)
         if self._unlooked >= LOOK_EVERY_BYTES:
             self._unlooked = 0

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import aio_pika
 import structlog
+from aiormq.abc import ChannelFrame
 from aiormq.channel import Channel
 from aiormq.exceptions import AMQPError
 from yarl import URL
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from aio_pika.abc import AbstractChannel, AbstractConnection
+    from aiormq.abc import DeliveredMessage
+    from pamqp.commands import Basic
 
 HEARTBEAT_SECONDS = 10
 """A dead peer is noticed after about three heartbeats."""
@@ -141,6 +144,33 @@ async def underlay_of(channel: AbstractChannel, wake: asyncio.Event | None = Non
     if wake is not None:
         underlay.closing.add_done_callback(lambda _: wake.set())
     return underlay
+
+
+async def send(channel: Channel, frame: ChannelFrame) -> None:
+    """Queue a frame to be written. On a channel that is closed, or closes meanwhile, it is dropped.
+
+    The library's queue is short, and nobody empties it once the connection is lost: whoever waited there for room
+    would wait for ever.
+    """
+    if channel.is_closed:
+        return
+    try:
+        channel.write_queue.put_nowait(frame)
+    except asyncio.QueueFull:
+        putting = asyncio.ensure_future(channel.write_queue.put(frame))
+        try:
+            await asyncio.wait([putting, channel.closing], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            putting.cancel()
+
+
+async def settle(message: DeliveredMessage, answer: type[Basic.Ack | Basic.Nack]) -> None:
+    """Take a message off its queue, or put it back. On a closed channel there is nothing to settle: it is back."""
+    channel = message.channel
+    assert isinstance(channel, Channel)
+    assert message.delivery_tag is not None  # A message that was delivered has one.
+    frame = answer(delivery_tag=message.delivery_tag)
+    await send(channel, ChannelFrame.marshall(channel_number=channel.number, frames=[frame]))
 
 
 async def until_closed(channel: AbstractChannel) -> None:
