@@ -121,20 +121,26 @@ class _Results:
     def add(self, outcome: Task | Exception) -> None:
         """The next item's task, or why there is none."""
         if isinstance(outcome, Task):
-            task = task_to_proto(outcome, payload=False, result=False)
-            if self._has_room_for(task):
-                self._results.add(task=task)
-                return
-            if not self._may_be_left_out:
-                self._results.add(task=_in_short(task))
-                return
-            outcome = self._full
-        known = self._statuses.get(id(outcome))
+            self._add_task(outcome)
+            return
+        error = self._status(outcome)
+        self._results.add(error=error if self._has_room_for(error) else _reason_of(error))
+
+    def _add_task(self, outcome: Task) -> None:
+        task = task_to_proto(outcome, payload=False, result=False)
+        if self._has_room_for(task):
+            self._results.add(task=task)
+        elif self._may_be_left_out:
+            self._results.add(error=self._status(self._full))
+        else:
+            self._results.add(task=_in_short(task))
+
+    def _status(self, error: Exception) -> Status:
+        known = self._statuses.get(id(error))
         if known is None:
             # The error is kept, too: another one could get its id.
-            known = self._statuses[id(outcome)] = (outcome, to_status(outcome, self._method))
-        error = known[1]
-        self._results.add(error=error if self._has_room_for(error) else _reason_of(error))
+            known = self._statuses[id(error)] = (error, to_status(error, self._method))
+        return known[1]
 
     def _has_room_for(self, message: Message) -> bool:
         self._room -= message.ByteSize()

@@ -169,6 +169,7 @@ async def test_an_answer_that_is_full_says_so_for_each_task_that_it_has_no_room_
     assert sum(answer.ByteSize() for answer in results) < 4 << 20, "a client takes 4 MiB unless it says otherwise"
     for answer in results[len(shown) :]:
         assert _said(answer.error)[:3] == (grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], "taskcast", "ANSWER_FULL")
+        assert "ask for it in another call" in answer.error.message
 
 
 async def test_a_full_answer_tells_of_every_task_that_was_recorded_or_cancelled(caller: Caller) -> None:
