@@ -199,7 +199,11 @@ class Worker:
 
 
 async def _all_at_once(steps: Sequence[Callable[[], Awaitable[None]]]) -> None:
-    await asyncio.gather(*(step() for step in steps))
+    # One that fails must not leave the others behind unfinished.
+    ended = await asyncio.gather(*(step() for step in steps), return_exceptions=True)
+    for problem in ended:
+        if problem is not None:
+            raise problem
 
 
 async def _synchronise(clock: RecordClock, broker: Broker) -> None:
